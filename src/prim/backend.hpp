@@ -1,0 +1,129 @@
+#pragma once
+// All that a device must offer. prepare() is both the answer to "can you?" and the dispatch: an ordered list of candidates
+// per family, the first that says yes wins, and each refusal keeps its reason.
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/result.hpp"
+#include "prim/prim.hpp"
+
+namespace kovar::prim {
+
+/// A block of device memory; freed with the object.
+class Memory {
+ public:
+  virtual ~Memory() = default;
+  std::byte* data() const { return data_; }
+  std::size_t bytes() const { return bytes_; }
+
+ protected:
+  Memory(std::byte* data, std::size_t bytes) : data_(data), bytes_(bytes) {}
+  std::byte* data_ = nullptr;
+  std::size_t bytes_ = 0;
+};
+using MemoryRef = std::shared_ptr<Memory>;
+
+/// Forms of a storage that a plan derived from its contents (packed weights), kept until the contents change.
+class Derived {
+ public:
+  std::shared_ptr<const void> find(std::uint64_t key) const {
+    std::scoped_lock lock(mutex_);
+    for (const auto& [k, v] : forms_)
+      if (k == key) return v;
+    return nullptr;
+  }
+  void put(std::uint64_t key, std::shared_ptr<const void> form) {
+    std::scoped_lock lock(mutex_);
+    forms_.emplace_back(key, std::move(form));
+  }
+  void clear() {
+    std::scoped_lock lock(mutex_);
+    forms_.clear();
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<std::pair<std::uint64_t, std::shared_ptr<const void>>> forms_;
+};
+
+/// One argument at run time: the storage's first byte (the view's offset is not yet applied) and its derived forms.
+/// `derived` is null for memory whose contents change every run (temporaries).
+struct Bound {
+  std::byte* data = nullptr;
+  Derived* derived = nullptr;
+};
+
+using CallBody = std::function<base::Status(std::span<const Bound> args)>;
+
+struct Invocation {
+  std::span<const Bound> args;
+  const Scalars* scalars = nullptr;
+  std::byte* scratch = nullptr;                    ///< Plan::scratchBytes() bytes, 64-byte aligned
+  std::span<const std::uint32_t* const> predicates;  ///< device addresses; the work runs only if all are non-zero
+  const CallBody* call = nullptr;                  ///< of a Call primitive
+};
+
+struct Refusal {
+  std::string implementation;
+  std::string reason;
+};
+
+/// The prepared form of one primitive for fixed views. Immutable and usable from several queues at once.
+class Plan {
+ public:
+  virtual ~Plan() = default;
+  std::string implementation;     ///< e.g. "cpu:conv:onednn"
+  std::vector<Refusal> refusals;  ///< candidates that came earlier in the list and said no
+  std::size_t scratchBytes = 0;
+  std::size_t cacheBytes = 1024;  ///< what keeping this plan costs
+};
+using PlanRef = std::shared_ptr<const Plan>;
+
+struct PrepareOptions {
+  bool strictFormats = false;
+  std::string only;  ///< tests and benchmarks: consider this implementation alone
+};
+
+class Stream {
+ public:
+  virtual ~Stream() = default;
+};
+using StreamRef = std::unique_ptr<Stream>;
+
+struct Caps {
+  std::string name;            ///< for people, e.g. the processor's name
+  std::string isa;             ///< instruction set or compute capability chosen at run time
+  bool hostMemory = true;      ///< Memory::data() can be read and written by the host
+  bool computes = true;        ///< false: the null device
+  std::size_t memoryBytes = 0;
+  std::vector<std::pair<std::string, std::string>> libraries;  ///< name, version
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual const Caps& caps() const = 0;
+  /// 64-byte aligned, zero-filled when `zeroed`.
+  virtual base::Result<MemoryRef> allocate(std::size_t bytes, bool zeroed) = 0;
+  virtual base::Status copyIn(Memory& dst, std::size_t offset, const void* src, std::size_t bytes) = 0;
+  virtual base::Status copyOut(void* dst, const Memory& src, std::size_t offset, std::size_t bytes) = 0;
+  virtual base::Result<PlanRef> prepare(const Prim& prim, std::span<const View> args, const PrepareOptions& options) = 0;
+  /// Names of the implementations that prepare() would try, in order.
+  virtual std::vector<std::string> candidates(const Prim& prim) const = 0;
+  virtual base::Result<StreamRef> makeStream() = 0;
+  virtual base::Status enqueue(Stream& stream, const Plan& plan, const Invocation& invocation) = 0;
+  /// Waits until everything enqueued has run; late faults come back here.
+  virtual base::Status synchronize(Stream& stream) = 0;
+  virtual void setThreadCount(int) {}
+  virtual int threadCount() const { return 1; }
+};
+
+}  // namespace kovar::prim

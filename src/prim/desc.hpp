@@ -1,0 +1,175 @@
+#pragma once
+// The primitives: plain descriptions of one piece of work. Extents come from the argument views; everything here is the
+// shape part (it is the plan's key). Values that change from run to run (learning rate, dropout counter ...) are Scalars.
+//
+// Argument order is fixed per primitive and direction; [x] marks an optional argument announced by a flag.
+// Unless said otherwise images are rank-4 views n, y, x, c and all arithmetic is float32.
+
+#include <array>
+#include <cstdint>
+#include <limits>
+
+#include "prim/program.hpp"
+
+namespace kovar::prim {
+
+enum class Direction : std::uint8_t { Forward, Data, Weights };
+
+/// One axis of a sliding window. Tap p of destination position x reads source position x*stride - pad + p*dilation.
+struct Window {
+  std::int32_t kernel = 1, stride = 1, dilation = 1, pad = 0;
+  bool operator==(const Window&) const = default;
+  std::int32_t extent() const { return (kernel - 1) * dilation + 1; }
+};
+
+/// Convolution (correlation). Reads outside the source are 0; other edge modes are a Copy into a padded temporary.
+/// Weights are float32 [O][ky][kx][I/groups]; groups == I with one input channel per filter is depthwise.
+///   Forward: src[n,hs,ws,I], weights, [bias[O] if bias], dst[n,hd,wd,O], post-op arguments
+///   Data:    diffDst, weights, diffSrc, post-op arguments            (diffSrc is overwritten)
+///   Weights: src, diffDst, diffWeights, [diffBias[O] if bias]        (float32; added to when accumulate)
+struct Conv {
+  Direction direction = Direction::Forward;
+  Window y, x;
+  std::int32_t groups = 1;
+  bool bias = false;
+  bool accumulate = false;
+  bool reducedPrecision = false;  ///< the device may use a narrower multiply where it gains by it
+  Program post;
+  bool operator==(const Conv&) const = default;
+};
+
+/// C[M,N] = op(A) * op(B) (+ bias[N]); rank-2 views.
+///   a, b, [bias if bias], c, post-op arguments. transposeA: a is [K,M]; transposeB: b is [N,K].
+///   rowSum: one more argument after c, d[M]: the sum over k of op(A)[m,k] (the bias gradient that comes with a weight
+///   gradient). accumulate adds to c and d.
+struct Matmul {
+  bool transposeA = false, transposeB = false;
+  bool bias = false;
+  bool rowSum = false;
+  bool accumulate = false;
+  bool reducedPrecision = false;
+  Program post;
+  bool operator==(const Matmul&) const = default;
+};
+
+enum class PoolKind : std::uint8_t { Max, Average, L2 };
+
+/// Pooling. zeroEdge: outside pixels are zeros that take part; otherwise Max and L2 replicate the edge pixel and Average
+/// shrinks its divisor to the window's part inside the image grown by zeroPad on each side.
+///   Forward: src, dst, post-op arguments
+///   Data:    diffDst, src, diffSrc (overwritten: every pixel is written). Windows are those of diffDst's positions.
+struct Pool {
+  Direction direction = Direction::Forward;
+  PoolKind kind = PoolKind::Max;
+  Window y, x;
+  bool zeroEdge = true;
+  std::int32_t zeroPadY = 0, zeroPadX = 0;
+  Program post;
+  bool operator==(const Pool&) const = default;
+};
+
+/// Softmax over the last axis. Forward: src, dst. Data: diffDst, y (the forward result), diffSrc.
+struct Softmax {
+  Direction direction = Direction::Forward;
+  bool log = false;
+  bool operator==(const Softmax&) const = default;
+};
+
+enum class ReduceKind : std::uint8_t { Sum, Mean, Min, Max, ArgMin, ArgMax };
+
+/// Reduction: src, dst of the same rank; axes where dst has extent 1 and src more are reduced. Sums are in a fixed
+/// blocked order. accumulate adds to dst (Sum only).
+struct Reduce {
+  ReduceKind kind = ReduceKind::Sum;
+  float scale = 1.f;
+  bool accumulate = false;
+  bool operator==(const Reduce&) const = default;
+};
+
+/// A program over equally shaped views (stride 0 broadcasts). Arguments as the program's steps number them.
+struct Elementwise {
+  Program program;
+  bool operator==(const Elementwise&) const = default;
+};
+
+enum class Edge : std::uint8_t { Zero, Clamp, Mirror, MirrorWithEdge, Constant };
+
+/// Copy with conversion. Plain when both views have the same dims and shift is 0. Otherwise destination element i
+/// reads source element i + shift per axis; positions outside the source follow `edge` (value fill for Constant).
+///   Forward: src, dst.  Data (the adjoint): diffDst, diffSrc: diffSrc = sum of all copies (overwritten).
+struct Copy {
+  Direction direction = Direction::Forward;
+  std::array<std::int32_t, 4> shift{};
+  Edge edge = Edge::Zero;
+  float fill = 0.f;
+  bool accumulate = false;  ///< dst += src (plain forward copies only)
+  bool operator==(const Copy&) const = default;
+};
+
+/// Sets every element of dst to `value`.   dst
+struct Fill {
+  float value = 0.f;
+  bool operator==(const Fill&) const = default;
+};
+
+enum class RandomKind : std::uint8_t { Dropout, Uniform, Normal };
+
+/// Counter-based random numbers (Philox4x32-10).
+///   Dropout Forward: src[n,y,x,c], dst, [mask u8 [n,my,mx,mc] if writeMask]   mask extents 1 broadcast
+///   Dropout Data:    diffDst, mask, diffSrc
+///   Uniform, Normal: dst (rank 2, rows by columns)
+/// Scalars: u[0] seed, u[1] encode sequence number; f[0], f[1] = minimum, maximum or mean, standard deviation.
+struct Random {
+  Direction direction = Direction::Forward;
+  RandomKind kind = RandomKind::Dropout;
+  float keep = 1.f;
+  bool writeMask = false;
+  std::array<std::uint8_t, 3> maskStride{1, 1, 1};  ///< y, x, c: 0 broadcasts the mask along that axis
+  std::int32_t maskOffsetY = 0, maskOffsetX = 0;    ///< where destination (0,0) lies in the mask (gradient)
+  float minimum = -std::numeric_limits<float>::max(), maximum = std::numeric_limits<float>::max();  ///< Normal: clamp
+  bool operator==(const Random&) const = default;
+};
+
+enum class LossReduction : std::uint8_t { None, Sum, Mean, SumByNonZeroWeights };
+
+/// Loss value and gradient in one pass. Scalars: f[0] = weight.
+///   src[n,y,x,c], labels[n,y,x,c], [weights if weights], [loss f32 if writeLoss], [diffSrc if writeGradient]
+/// loss is [n,1,1,1] when reduced, else [n,y,x,c]. incoming: one more last argument, the incoming gradient, the shape of loss
+/// (stride 0 when broadcast), multiplies diffSrc.
+struct Loss {
+  std::uint8_t type = 0;  ///< documented numbering of the loss types
+  LossReduction reduction = LossReduction::None;
+  bool acrossBatch = false;
+  bool weights = false, writeLoss = true, writeGradient = true, labelGradient = false, incoming = false;
+  bool divideGradient = false;  ///< the gradient is divided as the value is (the exact derivative)
+  float labelSmoothing = 0.f, epsilon = 1e-7f, delta = 1.f;
+  std::int32_t numberOfClasses = 1;
+  bool operator==(const Loss&) const = default;
+};
+
+enum class StepKind : std::uint8_t { Sgd, SgdMomentum, SgdNesterov, RmsProp, Adam, AmsGrad };
+
+/// One optimizer update of one parameter vector (rank-1 or rank-2 views of equal dims).
+///   gradient, values, [m], [u], [x], result     m: momentum (Sgd*), s (RmsProp), m (Adam); u: Adam's second moment; x: AMSGrad
+/// Scalars: f[0] learning rate (Adam: already bias-corrected), f[1] momentum | decay | beta1, f[2] beta2, f[3] epsilon,
+/// f[4] gradient rescale, f[5] clip min, f[6] clip max, f[7] regularization scale.
+struct Step {
+  StepKind kind = StepKind::Sgd;
+  bool clip = false;
+  std::uint8_t regularization = 0;  ///< 0 none, 1 L1, 2 L2
+  bool operator==(const Step&) const = default;
+};
+
+/// A caller's own function, run in its place. Arguments as declared by the caller; never fused, never replayed.
+struct Call {
+  std::uint64_t id = 0;  ///< which function of the list
+  bool operator==(const Call&) const = default;
+};
+
+/// Values of one run that no plan depends on.
+struct Scalars {
+  std::array<float, 8> f{};
+  std::array<std::uint64_t, 2> u{};
+};
+
+}  // namespace kovar::prim
