@@ -1,0 +1,29 @@
+# kovar_flags: how every target of this repository is compiled. Never exported.
+
+# Release means -O3; the assertions stay out of it.
+set(CMAKE_CXX_FLAGS_RELEASE "-O3 -DNDEBUG" CACHE STRING "Flags of a release build" FORCE)
+
+add_library(kovar_flags INTERFACE)
+target_compile_features(kovar_flags INTERFACE cxx_std_20)
+target_compile_options(
+  kovar_flags
+  INTERFACE
+    # The same bits from every compiler: a multiply and an add are fused only where the source says so.
+    -ffp-contract=off
+    # Square roots become one instruction; nobody reads errno.
+    -fno-math-errno
+    -Wall
+    -Wextra)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  # gcc 12 warns about string concatenation inside its own library (GCC bug 105651).
+  target_compile_options(kovar_flags INTERFACE -Wno-restrict)
+endif()
+if(KOVAR_WERROR)
+  target_compile_options(kovar_flags INTERFACE -Werror)
+endif()
+
+if(KOVAR_SANITIZE)
+  target_compile_options(kovar_flags INTERFACE -fsanitize=${KOVAR_SANITIZE} -fno-omit-frame-pointer
+                                               -fno-sanitize-recover=all)
+  target_link_options(kovar_flags INTERFACE -fsanitize=${KOVAR_SANITIZE})
+endif()

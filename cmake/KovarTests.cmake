@@ -1,0 +1,24 @@
+# kovar_add_test_folder(unit): every tests/unit/**/*.cpp in one GoogleTest program bin/test_unit. Each test suite is one
+# CTest test "unit.Suite", labelled "unit". The suites are read from the program when ctest starts, not when it is built.
+function(kovar_add_test_folder name)
+  set(folder "${PROJECT_SOURCE_DIR}/tests/${name}")
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${folder}/*.cpp")
+  if(NOT sources)
+    return()
+  endif()
+  add_executable(test_${name} ${sources})
+  # Tests say #include "oracle/conv.hpp" and #include "support/random.hpp".
+  target_include_directories(test_${name} PRIVATE "${PROJECT_SOURCE_DIR}/tests" "${folder}")
+  target_compile_definitions(test_${name} PRIVATE KOVAR_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  target_link_libraries(test_${name} PRIVATE kovar_internal kovar_oracle GTest::gmock GTest::gtest GTest::gtest_main
+                                             PNG::PNG JPEG::JPEG ZLIB::ZLIB)
+
+  set(include_file "${CMAKE_CURRENT_BINARY_DIR}/test_${name}_suites.cmake")
+  file(GENERATE OUTPUT "${include_file}" CONTENT
+"set(kovar_test_name \"${name}\")
+set(kovar_test_program \"$<TARGET_FILE:test_${name}>\")
+set(kovar_test_folder \"${PROJECT_BINARY_DIR}\")
+include(\"${PROJECT_SOURCE_DIR}/cmake/KovarSuites.cmake\")
+")
+  set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES "${include_file}")
+endfunction()
