@@ -13,7 +13,7 @@
 #include <functional>
 #include <thread>
 
-#include "temporary_folder.hpp"
+#include "io/temporary_folder.hpp"
 
 namespace kovar::base::io {
 namespace {
