@@ -27,3 +27,7 @@ if(KOVAR_SANITIZE)
                                                -fno-sanitize-recover=all)
   target_link_options(kovar_flags INTERFACE -fsanitize=${KOVAR_SANITIZE})
 endif()
+if(KOVAR_BUILD_FUZZERS)
+  # The whole library reports the edges it takes, or the fuzzer is blind.
+  target_compile_options(kovar_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()

@@ -17,7 +17,23 @@ if(KOVAR_WITH_ONEDNN AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   if(dnnl_FOUND)
     set(KOVAR_HAS_ONEDNN 1)
     message(STATUS "kovar: oneDNN ${dnnl_VERSION} in ${KOVAR_DEPS_DIR}/onednn")
+    # Under a name of our own, which the installed package defines too: a user's other oneDNN is then left alone.
+    add_library(kovar::onednn SHARED IMPORTED GLOBAL)
+    set_target_properties(
+      kovar::onednn
+      PROPERTIES IMPORTED_LOCATION "${KOVAR_DEPS_DIR}/onednn/lib/libdnnl.so.3"
+                 IMPORTED_SONAME libdnnl.so.3
+                 INTERFACE_INCLUDE_DIRECTORIES "${KOVAR_DEPS_DIR}/onednn/include")
   else()
-    message(STATUS "kovar: no oneDNN in ${KOVAR_DEPS_DIR}/onednn: building with our own kernels only (scripts/deps fetches it)")
+    message(STATUS "kovar: no oneDNN in ${KOVAR_DEPS_DIR}/onednn: building with our own kernels (scripts/deps fetches it)")
   endif()
+endif()
+
+if(KOVAR_WITH_CUDA)
+  file(GLOB_RECURSE kovar_cuda_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/backend/cuda/*.cu")
+  if(NOT kovar_cuda_sources)
+    message(FATAL_ERROR "KOVAR_WITH_CUDA=ON: this version has no CUDA back end (src/backend/cuda); configure with OFF")
+  endif()
+  enable_language(CUDA)
+  find_package(CUDAToolkit 13 REQUIRED)
 endif()

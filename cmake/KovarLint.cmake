@@ -1,0 +1,12 @@
+# The lints of tools/lint as tests, labelled "lint". They read the tree as it is and need nothing but Python.
+find_package(Python3 QUIET COMPONENTS Interpreter)
+if(NOT Python3_FOUND)
+  message(STATUS "kovar: no python3: the lints are left out of the tests")
+  return()
+endif()
+foreach(lint layers rules budgets selftest)
+  add_test(NAME lint.${lint} COMMAND "${Python3_EXECUTABLE}" "${PROJECT_SOURCE_DIR}/tools/lint/${lint}.py")
+endforeach()
+add_test(NAME lint.format COMMAND "${PROJECT_SOURCE_DIR}/tools/lint/format.sh")
+set_tests_properties(lint.format PROPERTIES SKIP_RETURN_CODE 77)
+set_tests_properties(lint.layers lint.rules lint.budgets lint.selftest lint.format PROPERTIES LABELS lint)
