@@ -73,6 +73,9 @@
 /// and callable from CUDA device code.
 #ifdef __CUDACC__
 #define KOVAR_LANE __host__ __device__ __forceinline__
+/// In front of a template that calls what its caller hands in: that may be a host or a device lambda.
+#define KOVAR_LANE_VISITOR _Pragma("nv_exec_check_disable")
 #else
 #define KOVAR_LANE [[gnu::always_inline]] inline
+#define KOVAR_LANE_VISITOR
 #endif

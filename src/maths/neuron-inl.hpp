@@ -179,6 +179,7 @@ struct GeLU {
 };
 
 /// Calls f with the functor of params.type; a number that is no neuron counts as None.
+KOVAR_LANE_VISITOR
 template <class F>
 KOVAR_LANE decltype(auto) visitNeuron(const NeuronParams& params, F&& f) {
   const float a = params.a, b = params.b, c = params.c;
