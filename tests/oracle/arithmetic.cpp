@@ -17,23 +17,42 @@ double readOperand(const Operand& o, const Tensor& t, long n, long y, long x, si
 void combine(const Arithmetic& op, double x, double y, double& value, double& terms) {
   const double px = op.primary.scale * x, sy = op.secondary.scale * y;
   switch (op.op) {
-    case ArithmeticOp::Add: value = px + sy + op.bias, terms = std::fabs(px) + std::fabs(sy) + std::fabs(op.bias); return;
+    case ArithmeticOp::Add:
+      value = px + sy + op.bias, terms = std::fabs(px) + std::fabs(sy) + std::fabs(op.bias);
+      return;
     case ArithmeticOp::Subtract:
       value = px - sy + op.bias, terms = std::fabs(px) + std::fabs(sy) + std::fabs(op.bias);
       return;
-    case ArithmeticOp::Multiply: value = px * sy + op.bias, terms = std::fabs(px * sy) + std::fabs(op.bias); return;
-    case ArithmeticOp::Divide: value = px / sy + op.bias, terms = std::fabs(px / sy) + std::fabs(op.bias); return;
-    case ArithmeticOp::Compare: break;
+    case ArithmeticOp::Multiply:
+      value = px * sy + op.bias, terms = std::fabs(px * sy) + std::fabs(op.bias);
+      return;
+    case ArithmeticOp::Divide:
+      value = px / sy + op.bias, terms = std::fabs(px / sy) + std::fabs(op.bias);
+      return;
+    case ArithmeticOp::Compare:
+      break;
   }
   const bool equal = std::fabs(x - y) <= op.threshold;
   bool yes = false;
   switch (op.comparison) {
-    case Comparison::Equal: yes = equal; break;
-    case Comparison::NotEqual: yes = !equal; break;
-    case Comparison::Less: yes = x < y && !equal; break;
-    case Comparison::LessOrEqual: yes = x < y || equal; break;
-    case Comparison::Greater: yes = x > y && !equal; break;
-    case Comparison::GreaterOrEqual: yes = x > y || equal; break;
+    case Comparison::Equal:
+      yes = equal;
+      break;
+    case Comparison::NotEqual:
+      yes = !equal;
+      break;
+    case Comparison::Less:
+      yes = x < y && !equal;
+      break;
+    case Comparison::LessOrEqual:
+      yes = x < y || equal;
+      break;
+    case Comparison::Greater:
+      yes = x > y && !equal;
+      break;
+    case Comparison::GreaterOrEqual:
+      yes = x > y || equal;
+      break;
   }
   value = terms = yes ? 1.0 : 0.0;
 }

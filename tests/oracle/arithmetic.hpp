@@ -38,11 +38,13 @@ struct Arithmetic {
 /// Channels written: of the operand that is not broadcast; both: the smaller count; none: 1.
 size_t arithmeticChannels(const Arithmetic& op, const Tensor& primary, const Tensor& secondary);
 
-Result arithmeticForward(const Arithmetic& op, const Tensor& primary, const Tensor& secondary, const Tensor& destination);
+Result arithmeticForward(const Arithmetic& op, const Tensor& primary, const Tensor& secondary,
+                         const Tensor& destination);
 
-/// Gradient by one operand of Add, Subtract, Multiply, from the forward properties. With a state (useMask) elements whose
-/// unclamped result lay on or outside the clamp range give nothing. Broadcast axes are summed. `gradient` has the size of the forward clip
-/// rectangle; the destination has the size of the operand, and its pixel is the operand's pixel.
+/// Gradient by one operand of Add, Subtract, Multiply, from the forward properties. With a state (useMask) elements
+/// whose unclamped result lay on or outside the clamp range give nothing. Broadcast axes are summed. `gradient` has the
+/// size of the forward clip rectangle; the destination has the size of the operand, and its pixel is the operand's
+/// pixel.
 Result arithmeticGradient(const Arithmetic& forward, bool bySecondary, bool useMask, const Tensor& gradient,
                           const Tensor& primary, const Tensor& secondary, const Tensor& destination,
                           size_t destinationChannelOffset = 0);

@@ -19,12 +19,15 @@ size_t Conv::weightCount() const {
 
 size_t Conv::weightIndex(size_t c, long q, long p, size_t i) const {
   return ((c * static_cast<size_t>(kernelHeight) + static_cast<size_t>(q)) * static_cast<size_t>(kernelWidth) +
-          static_cast<size_t>(p)) * inputsPerFilter() + i;
+          static_cast<size_t>(p)) *
+             inputsPerFilter() +
+         i;
 }
 
 namespace {
 
-void check(const Conv& conv, const Tensor& source, const std::vector<double>& weights, const std::vector<double>& bias) {
+void check(const Conv& conv, const Tensor& source, const std::vector<double>& weights,
+           const std::vector<double>& bias) {
   if (weights.size() != conv.weightCount()) throw std::invalid_argument("oracle: wrong count of weights");
   if (!bias.empty() && bias.size() != conv.outputChannels) throw std::invalid_argument("oracle: wrong count of biases");
   if (source.c < conv.at.sourceChannelOffset + conv.inputChannels)
@@ -92,9 +95,9 @@ Result convForward(const Conv& conv, const Tensor& source, const std::vector<dou
           for (long q = 0; q < conv.kernelHeight; ++q)
             for (long p = 0; p < conv.kernelWidth; ++p)
               for (size_t k = 0; k < conv.inputsPerFilter(); ++k) {
-                const double s = readEdge(source, conv.at.edge, static_cast<size_t>(conv.at.offset.z + i),
-                                          top + q * conv.dilationY, left + p * conv.dilationX,
-                                          conv.at.sourceChannelOffset + conv.firstInput(filter) + k);
+                const double s =
+                    readEdge(source, conv.at.edge, static_cast<size_t>(conv.at.offset.z + i), top + q * conv.dilationY,
+                             left + p * conv.dilationX, conv.at.sourceChannelOffset + conv.firstInput(filter) + k);
                 const double product = folded.weights[conv.weightIndex(filter, q, p, k)] * s;
                 sum += product;
                 terms += std::fabs(product);
@@ -127,7 +130,8 @@ Result convDataGradient(const Conv& forward, const std::vector<double>& weights,
                         p * forward.dilationX;
               long sy = forward.at.offset.y + static_cast<long>(y) * forward.strideY - forward.extentY() / 2 +
                         q * forward.dilationY;
-              if (!resolve(forward.at.edge, sx, destination.w) || !resolve(forward.at.edge, sy, destination.h)) continue;
+              if (!resolve(forward.at.edge, sx, destination.w) || !resolve(forward.at.edge, sy, destination.h))
+                continue;
               for (size_t k = 0; k < forward.inputsPerFilter(); ++k) {
                 const double product = weights[forward.weightIndex(c, q, p, k)] * g;
                 const size_t at = destination.index(n, static_cast<size_t>(sy), static_cast<size_t>(sx),
@@ -148,7 +152,8 @@ Result convDataGradientManual(const Conv& forward, const ConvManualGradient& how
   // gradient spread out by the stride
   auto spread = [&](size_t n, long y, long x, size_t c) {
     if (x < 0 || y < 0 || x % forward.strideX != 0 || y % forward.strideY != 0) return 0.0;
-    return readEdge(gradient, EdgeMode::Zero, n, y / forward.strideY, x / forward.strideX, how.gradientChannelOffset + c);
+    return readEdge(gradient, EdgeMode::Zero, n, y / forward.strideY, x / forward.strideX,
+                    how.gradientChannelOffset + c);
   };
   for (long n = 0; n < r.d; ++n)
     for (long y = 0; y < r.h; ++y)

@@ -21,9 +21,9 @@ struct Conv {
   long strideX = 1, strideY = 1;
   long dilationX = 1, dilationY = 1;
   size_t groups = 1;
-  bool depthwise = false;     ///< output channel j reads input channel j / (outputs / inputs)
-  long subPixelScale = 1;     ///< r > 1 spreads r*r channel blocks over an r x r block of pixels
-  bool normalise = false;     ///< batchNorm applies, before the neuron
+  bool depthwise = false;  ///< output channel j reads input channel j / (outputs / inputs)
+  long subPixelScale = 1;  ///< r > 1 spreads r*r channel blocks over an r x r block of pixels
+  bool normalise = false;  ///< batchNorm applies, before the neuron
   FoldedBatchNorm batchNorm;
   Neuron neuron;
   bool roundWeightsToHalf = false;  ///< strict formats: folded weights rounded to binary16
@@ -47,10 +47,10 @@ struct Conv {
 Result convForward(const Conv& conv, const Tensor& source, const std::vector<double>& weights,
                    const std::vector<double>& bias, const Tensor& destination);
 
-/// The exact derivative by the source: what a gradient kernel configured from the forward state writes. Destination pixel
-/// (0,0) is source pixel (0,0). `gradient` has the size of the forward clip rectangle and holds its channels from
-/// gradientChannelOffset on; the used input channels go to the destination from destinationChannelOffset on; nothing else
-/// of the destination changes. Contributions of clamped reads go to the edge pixel.
+/// The exact derivative by the source: what a gradient kernel configured from the forward state writes. Destination
+/// pixel (0,0) is source pixel (0,0). `gradient` has the size of the forward clip rectangle and holds its channels from
+/// gradientChannelOffset on; the used input channels go to the destination from destinationChannelOffset on; nothing
+/// else of the destination changes. Contributions of clamped reads go to the edge pixel.
 Result convDataGradient(const Conv& forward, const std::vector<double>& weights, const Tensor& gradient,
                         const Tensor& destination, size_t gradientChannelOffset = 0,
                         size_t destinationChannelOffset = 0);
@@ -73,8 +73,8 @@ struct WeightGradient {
   std::vector<double> weightsMagnitude, biasMagnitude;
 };
 
-/// Adds to nothing: the caller adds several calls where an accumulation is tested. Uses forward.at (offset, edge, source
-/// channel offset). The kernel property secondaryOffset is the first tap: forward offset - extent div 2.
+/// Adds to nothing: the caller adds several calls where an accumulation is tested. Uses forward.at (offset, edge,
+/// source channel offset). The kernel property secondaryOffset is the first tap: forward offset - extent div 2.
 WeightGradient convWeightGradient(const Conv& forward, const Tensor& source, const Tensor& gradient,
                                   size_t gradientChannelOffset = 0);
 

@@ -23,12 +23,12 @@ Result convTransposeDataGradient(const ConvTranspose& forward, const std::vector
 WeightGradient convTransposeWeightGradient(const ConvTranspose& forward, const Tensor& source, const Tensor& gradient,
                                            size_t gradientChannelOffset = 0);
 
-/// What a transposed convolution takes over from the state of a forward convolution, so that it has the geometry of that
-/// convolution's data gradient.
+/// What a transposed convolution takes over from the state of a forward convolution, so that it has the geometry of
+/// that convolution's data gradient.
 void configureFromForward(const Conv& forward, ConvTranspose& transpose);
 
-/// Framework weights [input][output per group][ky][kx] of a transposed convolution in the layout wanted here: rotated by
-/// 180 degrees, [output][ky][kx][input per group].
+/// Framework weights [input][output per group][ky][kx] of a transposed convolution in the layout wanted here: rotated
+/// by 180 degrees, [output][ky][kx][input per group].
 std::vector<double> rotateFrameworkWeights(const Conv& conv, const std::vector<double>& weights);
 
 }  // namespace kovar::oracle

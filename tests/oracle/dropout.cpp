@@ -40,8 +40,7 @@ Result dropoutApply(const Dropout& op, const Attributes& at, const Tensor& sourc
       for (long x = 0; x < r.w; ++x)
         for (size_t c = 0; c < channels; ++c) {
           const size_t n = static_cast<size_t>(at.offset.z + i);
-          const double m = mask.at(mask.n == 1 ? 0 : n,
-                                   static_cast<size_t>(maskOffsetY + y) * op.maskStrideY,
+          const double m = mask.at(mask.n == 1 ? 0 : n, static_cast<size_t>(maskOffsetY + y) * op.maskStrideY,
                                    static_cast<size_t>(maskOffsetX + x) * op.maskStrideX, c * op.maskStrideC);
           const double s = readEdge(source, at.edge, n, at.offset.y + y, at.offset.x + x, at.sourceChannelOffset + c);
           const size_t k = destination.index(static_cast<size_t>(r.z + i), static_cast<size_t>(r.y + y),

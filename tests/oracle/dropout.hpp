@@ -19,14 +19,14 @@ struct Dropout {
   static Domain domain() { return {-4, 4, false}; }
 };
 
-/// Mask of one image, 0 or 1, extents 1 along the axes of stride 0. Element e (row, column, channel; channel fastest) is
-/// word e mod 4 of counter (e div 4, image in batch, low and high half of the encode sequence number), key (seed low, seed
-/// high); it is kept iff its top 24 bits / 2^24 < keepProbability.
+/// Mask of one image, 0 or 1, extents 1 along the axes of stride 0. Element e (row, column, channel; channel fastest)
+/// is word e mod 4 of counter (e div 4, image in batch, low and high half of the encode sequence number), key (seed
+/// low, seed high); it is kept iff its top 24 bits / 2^24 < keepProbability.
 Tensor dropoutMask(const Dropout& op, size_t height, size_t width, size_t channels, uint32_t imageInBatch,
                    uint64_t encodeSequence);
 
-/// source (or gradient) * mask * float32(1 / p); +0 where dropped, even for infinities and NaN. The mask has one image for
-/// each source image.
+/// source (or gradient) * mask * float32(1 / p); +0 where dropped, even for infinities and NaN. The mask has one image
+/// for each source image.
 Result dropoutApply(const Dropout& op, const Attributes& at, const Tensor& source, const Tensor& mask,
                     const Tensor& destination, long maskOffsetX = 0, long maskOffsetY = 0);
 

@@ -57,10 +57,14 @@ double fromUnorm16(uint16_t v) { return v / 65535.0; }
 
 double stored(Format f, double v) {
   switch (f) {
-    case Format::Unorm8: return fromUnorm8(toUnorm8(v));
-    case Format::Unorm16: return fromUnorm16(toUnorm16(v));
-    case Format::Float16: return roundToHalf(v);
-    case Format::Float32: return static_cast<double>(static_cast<float>(v));
+    case Format::Unorm8:
+      return fromUnorm8(toUnorm8(v));
+    case Format::Unorm16:
+      return fromUnorm16(toUnorm16(v));
+    case Format::Float16:
+      return roundToHalf(v);
+    case Format::Float32:
+      return static_cast<double>(static_cast<float>(v));
   }
   return v;
 }
@@ -73,14 +77,17 @@ Tensor stored(Format f, const Tensor& t) {
 
 double storeTolerance(Format f, double expected) {
   switch (f) {
-    case Format::Unorm8: return 1.0001 / 255.0;
-    case Format::Unorm16: return 1.0001 / 65535.0;
+    case Format::Unorm8:
+      return 1.0001 / 255.0;
+    case Format::Unorm16:
+      return 1.0001 / 65535.0;
     case Format::Float16: {
       int e = 0;
       std::frexp(expected, &e);
       return std::ldexp(1.0, std::max(e - 1, -14) - 10);
     }
-    case Format::Float32: return std::fabs(expected) * 0x1p-23;
+    case Format::Float32:
+      return std::fabs(expected) * 0x1p-23;
   }
   return 0;
 }

@@ -26,7 +26,8 @@ struct Pixel {
 
 Term element(const Loss& l, double y, double t, const Pixel& px) {
   switch (l.type) {
-    case LossType::MeanAbsoluteError: return {std::fabs(y - t), std::fabs(y) + std::fabs(t)};
+    case LossType::MeanAbsoluteError:
+      return {std::fabs(y - t), std::fabs(y) + std::fabs(t)};
     case LossType::MeanSquaredError: {
       const double e = y - t, s = std::fabs(y) + std::fabs(t);
       return {e * e, s * s};
@@ -50,7 +51,8 @@ Term element(const Loss& l, double y, double t, const Pixel& px) {
       if (e <= l.delta) return {0.5 * e * e, 0.5 * s * s};
       return {0.5 * l.delta * l.delta + l.delta * (e - l.delta), l.delta * (s + l.delta)};
     }
-    case LossType::CosineDistance: return {-y * t, std::fabs(y * t)};
+    case LossType::CosineDistance:
+      return {-y * t, std::fabs(y * t)};
     case LossType::Log: {
       const double p = y + l.epsilon, q = 1 - y + l.epsilon;
       // 1-y rounds to the terms of the difference
@@ -68,13 +70,16 @@ Term element(const Loss& l, double y, double t, const Pixel& px) {
 
 Term byPrediction(const Loss& l, double y, double t, const Pixel& px) {
   switch (l.type) {
-    case LossType::MeanAbsoluteError: return {sign(y - t), 1};
-    case LossType::MeanSquaredError: return {2 * (y - t), 2 * (std::fabs(y) + std::fabs(t))};
+    case LossType::MeanAbsoluteError:
+      return {sign(y - t), 1};
+    case LossType::MeanSquaredError:
+      return {2 * (y - t), 2 * (std::fabs(y) + std::fabs(t))};
     case LossType::SoftMaxCrossEntropy: {
       const double p = std::exp(y - px.logSum);
       return {p - t, p * (1 + std::fabs(y - px.logSum)) + std::fabs(t)};
     }
-    case LossType::SigmoidCrossEntropy: return {sigmoid(y) - t, sigmoid(y) + std::fabs(t)};
+    case LossType::SigmoidCrossEntropy:
+      return {sigmoid(y) - t, sigmoid(y) + std::fabs(t)};
     case LossType::CategoricalCrossEntropy: {
       const double v = t == 0 ? 0 : -t / std::max(y, static_cast<double>(FLT_MIN));
       return {v, std::fabs(v)};
@@ -83,8 +88,10 @@ Term byPrediction(const Loss& l, double y, double t, const Pixel& px) {
       const double s = 2 * t - 1;
       return {1 - s * y > 0 ? -s : 0.0, 2 * std::fabs(t) + 1};
     }
-    case LossType::Huber: return {std::clamp(y - t, -l.delta, l.delta), std::fabs(y) + std::fabs(t)};
-    case LossType::CosineDistance: return {-t, std::fabs(t)};
+    case LossType::Huber:
+      return {std::clamp(y - t, -l.delta, l.delta), std::fabs(y) + std::fabs(t)};
+    case LossType::CosineDistance:
+      return {-t, std::fabs(t)};
     case LossType::Log: {
       const double p = y + l.epsilon, q = 1 - y + l.epsilon;
       const double v = -t / p + (1 - t) / q;
@@ -92,16 +99,20 @@ Term byPrediction(const Loss& l, double y, double t, const Pixel& px) {
       const double below = std::fabs(y) * (1 + std::fabs(y)) + l.epsilon * (1 + l.epsilon);
       return {v, (terms + std::fabs(v) * below) / std::fabs(p * q)};
     }
-    case LossType::KullbackLeiblerDivergence: return {-t, std::fabs(t)};
+    case LossType::KullbackLeiblerDivergence:
+      return {-t, std::fabs(t)};
   }
   throw std::invalid_argument("oracle: no such loss");
 }
 
 Term byLabel(const Loss& l, double y, double t, const Pixel& px) {
   switch (l.type) {
-    case LossType::MeanAbsoluteError: return {-sign(y - t), 1};
-    case LossType::MeanSquaredError: return {-2 * (y - t), 2 * (std::fabs(y) + std::fabs(t))};
-    case LossType::Huber: return {-std::clamp(y - t, -l.delta, l.delta), std::fabs(y) + std::fabs(t)};
+    case LossType::MeanAbsoluteError:
+      return {-sign(y - t), 1};
+    case LossType::MeanSquaredError:
+      return {-2 * (y - t), 2 * (std::fabs(y) + std::fabs(t))};
+    case LossType::Huber:
+      return {-std::clamp(y - t, -l.delta, l.delta), std::fabs(y) + std::fabs(t)};
     case LossType::SoftMaxCrossEntropy: {
       const double k = 1 - l.labelSmoothing;
       return {-(y - px.logSum) * k, (std::fabs(y) + std::fabs(px.logSum) + 1) * std::fabs(k)};
@@ -110,9 +121,12 @@ Term byLabel(const Loss& l, double y, double t, const Pixel& px) {
       const double k = 1 - l.labelSmoothing;
       return {-y * k, std::fabs(y * k)};
     }
-    case LossType::CategoricalCrossEntropy: return {-std::log(y), std::fabs(std::log(y)) + 0.1};
-    case LossType::Hinge: return {1 - (2 * t - 1) * y > 0 ? -2 * y : 0.0, 2 * std::fabs(y)};
-    case LossType::CosineDistance: return {-y, std::fabs(y)};
+    case LossType::CategoricalCrossEntropy:
+      return {-std::log(y), std::fabs(std::log(y)) + 0.1};
+    case LossType::Hinge:
+      return {1 - (2 * t - 1) * y > 0 ? -2 * y : 0.0, 2 * std::fabs(y)};
+    case LossType::CosineDistance:
+      return {-y, std::fabs(y)};
     case LossType::Log: {
       const double p = y + l.epsilon, q = 1 - y + l.epsilon;
       return {std::log(q) - std::log(p), std::fabs(std::log(q)) + std::fabs(std::log(p)) + 2 / std::fabs(q)};
@@ -125,8 +139,7 @@ Term byLabel(const Loss& l, double y, double t, const Pixel& px) {
 
 Pixel pixelOf(const Loss& l, const LossInput& in, size_t n, size_t y, size_t x) {
   Pixel px;
-  if (l.type == LossType::SoftMaxCrossEntropy)
-    px.logSum = logSumExp(&in.predictions.at(n, y, x, 0), in.predictions.c);
+  if (l.type == LossType::SoftMaxCrossEntropy) px.logSum = logSumExp(&in.predictions.at(n, y, x, 0), in.predictions.c);
   return px;
 }
 
@@ -171,19 +184,30 @@ double nonZeroWeights(const Loss& l, const LossInput& in, size_t n) {
 }  // namespace
 
 const char* Loss::name() const {
-  static const char* const kNames[] = {"MeanAbsoluteError", "MeanSquaredError", "SoftMaxCrossEntropy",
-                                       "SigmoidCrossEntropy", "CategoricalCrossEntropy", "Hinge", "Huber",
-                                       "CosineDistance", "Log", "KullbackLeiblerDivergence"};
+  static const char* const kNames[] = {"MeanAbsoluteError",
+                                       "MeanSquaredError",
+                                       "SoftMaxCrossEntropy",
+                                       "SigmoidCrossEntropy",
+                                       "CategoricalCrossEntropy",
+                                       "Hinge",
+                                       "Huber",
+                                       "CosineDistance",
+                                       "Log",
+                                       "KullbackLeiblerDivergence"};
   return kNames[static_cast<int>(type)];
 }
 
 Domain Loss::predictions() const {
   switch (type) {
     case LossType::CategoricalCrossEntropy:
-    case LossType::Log: return {0.05, 0.95, false};
-    case LossType::KullbackLeiblerDivergence: return {-5, 0, false};
-    case LossType::CosineDistance: return {-1, 1, false};
-    default: return {-4, 4, false};
+    case LossType::Log:
+      return {0.05, 0.95, false};
+    case LossType::KullbackLeiblerDivergence:
+      return {-5, 0, false};
+    case LossType::CosineDistance:
+      return {-1, 1, false};
+    default:
+      return {-4, 4, false};
   }
 }
 
@@ -191,10 +215,14 @@ Domain Loss::labels() const {
   switch (type) {
     case LossType::MeanAbsoluteError:
     case LossType::MeanSquaredError:
-    case LossType::Huber: return {-4, 4, false};
-    case LossType::CosineDistance: return {-1, 1, false};
-    case LossType::KullbackLeiblerDivergence: return {0.05, 1, false};
-    default: return {0, 1, false};
+    case LossType::Huber:
+      return {-4, 4, false};
+    case LossType::CosineDistance:
+      return {-1, 1, false};
+    case LossType::KullbackLeiblerDivergence:
+      return {0.05, 1, false};
+    default:
+      return {0, 1, false};
   }
 }
 
@@ -208,8 +236,8 @@ double LossInput::label(const Loss& loss, size_t n, size_t y, size_t x, size_t c
 
 double LossInput::weight(const Loss& loss, size_t n, size_t y, size_t x, size_t c) const {
   if (weights.size() == 0) return loss.weight;
-  return loss.weight * weights.at(weights.n == 1 ? 0 : n, weights.h == 1 ? 0 : y, weights.w == 1 ? 0 : x,
-                                  weights.c == 1 ? 0 : c);
+  return loss.weight *
+         weights.at(weights.n == 1 ? 0 : n, weights.h == 1 ? 0 : y, weights.w == 1 ? 0 : x, weights.c == 1 ? 0 : c);
 }
 
 double reductionDivisor(const Loss& loss, const LossInput& in, size_t image) {
@@ -270,8 +298,8 @@ Result forwardLossGradient(const Loss& loss, const LossInput& in, const Tensor& 
     for (size_t y = 0; y < p.h; ++y)
       for (size_t x = 0; x < p.w; ++x) {
         auto scale = [&](size_t c) {  // incoming gradient of an element, after the reduction
-          const double g = incoming.at(across ? 0 : n, incoming.h == 1 ? 0 : y, incoming.w == 1 ? 0 : x,
-                                       incoming.c == 1 ? 0 : c);
+          const double g =
+              incoming.at(across ? 0 : n, incoming.h == 1 ? 0 : y, incoming.w == 1 ? 0 : x, incoming.c == 1 ? 0 : c);
           return divisor == 0 ? 0.0 : g / divisor;
         };
         if (loss.type == LossType::SoftMaxCrossEntropy && !labelSide) {

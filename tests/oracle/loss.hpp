@@ -1,5 +1,6 @@
 #pragma once
-// The element-wise losses: value, gradient by prediction and by label, and the reductions. YOLO stands in loss_yolo.hpp.
+// The element-wise losses: value, gradient by prediction and by label, and the reductions. YOLO stands in
+// loss_yolo.hpp.
 
 #include "oracle/tensor.hpp"
 
@@ -7,8 +8,16 @@ namespace kovar::oracle {
 
 /// Numbers are the documented enum values.
 enum class LossType {
-  MeanAbsoluteError = 0, MeanSquaredError, SoftMaxCrossEntropy, SigmoidCrossEntropy, CategoricalCrossEntropy, Hinge,
-  Huber, CosineDistance, Log, KullbackLeiblerDivergence
+  MeanAbsoluteError = 0,
+  MeanSquaredError,
+  SoftMaxCrossEntropy,
+  SigmoidCrossEntropy,
+  CategoricalCrossEntropy,
+  Hinge,
+  Huber,
+  CosineDistance,
+  Log,
+  KullbackLeiblerDivergence
 };
 inline constexpr int kLossTypeCount = 10;
 enum class Reduction { None = 0, Sum = 1, Mean = 2, SumByNonZeroWeights = 3 };
@@ -31,8 +40,8 @@ struct Loss {
   Domain labels() const;
 };
 
-/// One prediction image batch with labels (at least as large; more label channels are not read) and, where given, weights
-/// (empty = none; extents of 1 broadcast).
+/// One prediction image batch with labels (at least as large; more label channels are not read) and, where given,
+/// weights (empty = none; extents of 1 broadcast).
 struct LossInput {
   Tensor predictions, labels, weights;
   /// label after smoothing
@@ -41,7 +50,8 @@ struct LossInput {
   double weight(const Loss& loss, size_t n, size_t y, size_t x, size_t c) const;
 };
 
-/// w * l for every element, the size of the predictions. CosineDistance has no elements: -w * y * t, whose sum + w is the loss.
+/// w * l for every element, the size of the predictions. CosineDistance has no elements: -w * y * t, whose sum + w is
+/// the loss.
 Result lossElements(const Loss& loss, const LossInput& in);
 
 /// The value as a 1x1x1 image for each image: reduction None counts as Sum. With reduceAcrossBatch everything stands in
@@ -54,8 +64,8 @@ Result lossGradient(const Loss& loss, const LossInput& in);
 /// The forward-loss kernel: elements for None, else lossReduced.
 Result forwardLoss(const Loss& loss, const LossInput& in);
 
-/// Its gradient kernel: the exact derivative of forwardLoss times the incoming gradient, which is as large as the forward
-/// result. byLabel gives the derivative by the label. meanInGradient = false leaves out the divisor of Mean and
+/// Its gradient kernel: the exact derivative of forwardLoss times the incoming gradient, which is as large as the
+/// forward result. byLabel gives the derivative by the label. meanInGradient = false leaves out the divisor of Mean and
 /// SumByNonZeroWeights.
 Result forwardLossGradient(const Loss& loss, const LossInput& in, const Tensor& incoming, bool byLabel = false,
                            bool meanInGradient = true);

@@ -22,22 +22,32 @@ double logOfBase(double c) { return c == -1.0 ? 1.0 : std::log(c); }
 
 Neuron Neuron::plain(NeuronType type) {
   switch (type) {
-    case NeuronType::Linear: return {type, 1, 0, 0, {}};
-    case NeuronType::HardSigmoid: return {type, 0.2, 0.5, 0, {}};
-    case NeuronType::TanH: return {type, 1, 1, 0, {}};
-    case NeuronType::SoftPlus: return {type, 1, 1, 0, {}};
-    case NeuronType::ELU: return {type, 1, 0, 0, {}};
-    case NeuronType::ReLUN: return {type, 1, 6, 0, {}};
-    case NeuronType::Power: return {type, 1, 0, 1, {}};
-    case NeuronType::Exponential: return {type, 1, 0, -1, {}};
-    case NeuronType::Logarithm: return {type, 1, 0, -1, {}};
-    default: return {type, 0, 0, 0, {}};
+    case NeuronType::Linear:
+      return {type, 1, 0, 0, {}};
+    case NeuronType::HardSigmoid:
+      return {type, 0.2, 0.5, 0, {}};
+    case NeuronType::TanH:
+      return {type, 1, 1, 0, {}};
+    case NeuronType::SoftPlus:
+      return {type, 1, 1, 0, {}};
+    case NeuronType::ELU:
+      return {type, 1, 0, 0, {}};
+    case NeuronType::ReLUN:
+      return {type, 1, 6, 0, {}};
+    case NeuronType::Power:
+      return {type, 1, 0, 1, {}};
+    case NeuronType::Exponential:
+      return {type, 1, 0, -1, {}};
+    case NeuronType::Logarithm:
+      return {type, 1, 0, -1, {}};
+    default:
+      return {type, 0, 0, 0, {}};
   }
 }
 
 const char* Neuron::name() const {
-  static const char* const kNames[] = {"None",     "ReLU",     "Linear", "Sigmoid", "HardSigmoid", "TanH",
-                                       "Absolute", "SoftPlus", "SoftSign", "ELU",   "PReLU",       "ReLUN",
+  static const char* const kNames[] = {"None",     "ReLU",        "Linear",    "Sigmoid", "HardSigmoid", "TanH",
+                                       "Absolute", "SoftPlus",    "SoftSign",  "ELU",     "PReLU",       "ReLUN",
                                        "Power",    "Exponential", "Logarithm", "GeLU"};
   return kNames[static_cast<int>(type)];
 }
@@ -45,22 +55,38 @@ const char* Neuron::name() const {
 double Neuron::value(double x, size_t channel) const {
   if (std::isnan(x)) return x;
   switch (type) {
-    case NeuronType::None: return x;
-    case NeuronType::ReLU: return x >= 0 ? x : a * x;
-    case NeuronType::Linear: return a * x + b;
-    case NeuronType::Sigmoid: return sigmoid(x);
-    case NeuronType::HardSigmoid: return std::clamp(a * x + b, 0.0, 1.0);
-    case NeuronType::TanH: return a * std::tanh(b * x);
-    case NeuronType::Absolute: return std::fabs(x);
-    case NeuronType::SoftPlus: return a * softplus(b * x);
-    case NeuronType::SoftSign: return x / (1.0 + std::fabs(x));
-    case NeuronType::ELU: return x >= 0 ? x : a * std::expm1(x);
-    case NeuronType::PReLU: return x >= 0 ? x : data.at(channel) * x;
-    case NeuronType::ReLUN: return std::min(x >= 0 ? x : a * x, b);
-    case NeuronType::Power: return std::pow(a * x + b, c);
-    case NeuronType::Exponential: return c == -1.0 ? std::exp(a * x + b) : std::pow(c, a * x + b);
-    case NeuronType::Logarithm: return std::log(a * x + b) / logOfBase(c);
-    case NeuronType::GeLU: return 0.5 * x * std::erfc(-x * kSqrtHalf);
+    case NeuronType::None:
+      return x;
+    case NeuronType::ReLU:
+      return x >= 0 ? x : a * x;
+    case NeuronType::Linear:
+      return a * x + b;
+    case NeuronType::Sigmoid:
+      return sigmoid(x);
+    case NeuronType::HardSigmoid:
+      return std::clamp(a * x + b, 0.0, 1.0);
+    case NeuronType::TanH:
+      return a * std::tanh(b * x);
+    case NeuronType::Absolute:
+      return std::fabs(x);
+    case NeuronType::SoftPlus:
+      return a * softplus(b * x);
+    case NeuronType::SoftSign:
+      return x / (1.0 + std::fabs(x));
+    case NeuronType::ELU:
+      return x >= 0 ? x : a * std::expm1(x);
+    case NeuronType::PReLU:
+      return x >= 0 ? x : data.at(channel) * x;
+    case NeuronType::ReLUN:
+      return std::min(x >= 0 ? x : a * x, b);
+    case NeuronType::Power:
+      return std::pow(a * x + b, c);
+    case NeuronType::Exponential:
+      return c == -1.0 ? std::exp(a * x + b) : std::pow(c, a * x + b);
+    case NeuronType::Logarithm:
+      return std::log(a * x + b) / logOfBase(c);
+    case NeuronType::GeLU:
+      return 0.5 * x * std::erfc(-x * kSqrtHalf);
   }
   throw std::invalid_argument("oracle: no such neuron");
 }
@@ -68,10 +94,14 @@ double Neuron::value(double x, size_t channel) const {
 double Neuron::derivative(double x, size_t channel) const {
   if (std::isnan(x)) return x;
   switch (type) {
-    case NeuronType::None: return 1.0;
-    case NeuronType::ReLU: return x >= 0 ? 1.0 : a;
-    case NeuronType::Linear: return a;
-    case NeuronType::Sigmoid: return sigmoid(x) * sigmoid(-x);
+    case NeuronType::None:
+      return 1.0;
+    case NeuronType::ReLU:
+      return x >= 0 ? 1.0 : a;
+    case NeuronType::Linear:
+      return a;
+    case NeuronType::Sigmoid:
+      return sigmoid(x) * sigmoid(-x);
     case NeuronType::HardSigmoid: {
       const double t = a * x + b;
       return t >= 0.0 && t <= 1.0 ? a : 0.0;
@@ -80,21 +110,29 @@ double Neuron::derivative(double x, size_t channel) const {
       const double u = 1.0 / std::cosh(b * x);
       return a * b * u * u;
     }
-    case NeuronType::Absolute: return x > 0 ? 1.0 : x < 0 ? -1.0 : 0.0;
-    case NeuronType::SoftPlus: return a * b * sigmoid(b * x);
-    case NeuronType::SoftSign: return 1.0 / ((1.0 + std::fabs(x)) * (1.0 + std::fabs(x)));
-    case NeuronType::ELU: return x >= 0 ? 1.0 : a * std::exp(x);
-    case NeuronType::PReLU: return x >= 0 ? 1.0 : data.at(channel);
+    case NeuronType::Absolute:
+      return x > 0 ? 1.0 : x < 0 ? -1.0 : 0.0;
+    case NeuronType::SoftPlus:
+      return a * b * sigmoid(b * x);
+    case NeuronType::SoftSign:
+      return 1.0 / ((1.0 + std::fabs(x)) * (1.0 + std::fabs(x)));
+    case NeuronType::ELU:
+      return x >= 0 ? 1.0 : a * std::exp(x);
+    case NeuronType::PReLU:
+      return x >= 0 ? 1.0 : data.at(channel);
     case NeuronType::ReLUN: {
       const double t = x >= 0 ? x : a * x;
       if (t >= b) return 0.0;
       return x >= 0 ? 1.0 : a;
     }
-    case NeuronType::Power: return a * c * std::pow(a * x + b, c - 1.0);
+    case NeuronType::Power:
+      return a * c * std::pow(a * x + b, c - 1.0);
     case NeuronType::Exponential:
       return c == -1.0 ? a * std::exp(a * x + b) : a * std::log(c) * std::pow(c, a * x + b);
-    case NeuronType::Logarithm: return a / (logOfBase(c) * (a * x + b));
-    case NeuronType::GeLU: return 0.5 * std::erfc(-x * kSqrtHalf) + x * std::exp(-0.5 * x * x) * kInvSqrtTwoPi;
+    case NeuronType::Logarithm:
+      return a / (logOfBase(c) * (a * x + b));
+    case NeuronType::GeLU:
+      return 0.5 * std::erfc(-x * kSqrtHalf) + x * std::exp(-0.5 * x * x) * kInvSqrtTwoPi;
   }
   throw std::invalid_argument("oracle: no such neuron");
 }
@@ -105,18 +143,27 @@ double Neuron::valueMagnitude(double x, size_t channel) const {
   const double terms = std::fabs(a * x) + std::fabs(b);
   switch (type) {
     case NeuronType::Linear:
-    case NeuronType::HardSigmoid: return terms;
-    case NeuronType::Sigmoid: return f;
-    case NeuronType::TanH: return f + std::fabs(a) * std::min(1.0, std::fabs(b * x));
-    case NeuronType::SoftPlus: return f * (1.0 + std::fabs(b * x));
-    case NeuronType::ELU: return f * 2;
-    case NeuronType::Power: return f * (1.0 + std::fabs(c) * terms / std::max(std::fabs(a * x + b), 1e-300));
-    case NeuronType::Exponential: return f * (1.0 + std::fabs(logOfBase(c)) * (terms + std::fabs(a * x + b)));
+    case NeuronType::HardSigmoid:
+      return terms;
+    case NeuronType::Sigmoid:
+      return f;
+    case NeuronType::TanH:
+      return f + std::fabs(a) * std::min(1.0, std::fabs(b * x));
+    case NeuronType::SoftPlus:
+      return f * (1.0 + std::fabs(b * x));
+    case NeuronType::ELU:
+      return f * 2;
+    case NeuronType::Power:
+      return f * (1.0 + std::fabs(c) * terms / std::max(std::fabs(a * x + b), 1e-300));
+    case NeuronType::Exponential:
+      return f * (1.0 + std::fabs(logOfBase(c)) * (terms + std::fabs(a * x + b)));
     case NeuronType::Logarithm:
       return f + (1.0 + terms / std::max(std::fabs(a * x + b), 1e-300)) / std::fabs(logOfBase(c));
     // 0.5*x*(1+erf): the sum cancels for negative x
-    case NeuronType::GeLU: return std::fabs(x);
-    default: return f;
+    case NeuronType::GeLU:
+      return std::fabs(x);
+    default:
+      return f;
   }
 }
 
@@ -125,15 +172,24 @@ double Neuron::derivativeMagnitude(double x, size_t channel) const {
   const double terms = std::fabs(a * x) + std::fabs(b);
   switch (type) {
     // s*(1-s) and 1-tanh^2 cancel at the far ends: the error is that of the terms
-    case NeuronType::Sigmoid: return sigmoid(x);
-    case NeuronType::TanH: return std::fabs(a * b);
-    case NeuronType::SoftPlus: return d * (1.0 + std::fabs(b * x));
-    case NeuronType::ELU: return d * (1.0 + std::fabs(std::min(x, 0.0)));
-    case NeuronType::Power: return d * (1.0 + std::fabs(c - 1.0) * terms / std::max(std::fabs(a * x + b), 1e-300));
-    case NeuronType::Exponential: return d * (1.0 + std::fabs(logOfBase(c)) * (terms + std::fabs(a * x + b)));
-    case NeuronType::Logarithm: return d * (1.0 + terms / std::max(std::fabs(a * x + b), 1e-300));
-    case NeuronType::GeLU: return 1.0 + std::fabs(x) * std::exp(-0.5 * x * x);
-    default: return d;
+    case NeuronType::Sigmoid:
+      return sigmoid(x);
+    case NeuronType::TanH:
+      return std::fabs(a * b);
+    case NeuronType::SoftPlus:
+      return d * (1.0 + std::fabs(b * x));
+    case NeuronType::ELU:
+      return d * (1.0 + std::fabs(std::min(x, 0.0)));
+    case NeuronType::Power:
+      return d * (1.0 + std::fabs(c - 1.0) * terms / std::max(std::fabs(a * x + b), 1e-300));
+    case NeuronType::Exponential:
+      return d * (1.0 + std::fabs(logOfBase(c)) * (terms + std::fabs(a * x + b)));
+    case NeuronType::Logarithm:
+      return d * (1.0 + terms / std::max(std::fabs(a * x + b), 1e-300));
+    case NeuronType::GeLU:
+      return 1.0 + std::fabs(x) * std::exp(-0.5 * x * x);
+    default:
+      return d;
   }
 }
 
@@ -146,8 +202,10 @@ Domain Neuron::domain() const {
       const double p = (0.1 - b) / a, q = (10.0 - b) / a;
       return {std::min(p, q), std::max(p, q), false};
     }
-    case NeuronType::Exponential: return {-3, 3, false};
-    default: return {-8, 8, false};
+    case NeuronType::Exponential:
+      return {-3, 3, false};
+    default:
+      return {-8, 8, false};
   }
 }
 
@@ -195,9 +253,9 @@ double fusedMagnitude(const Neuron& neuron, double pre, double preMagnitude, siz
   if (neuron.type == NeuronType::None) return preMagnitude;
   // the steepest slope nearby, so that a value at a kink may fall on either side
   const double step = 1e-4 * preMagnitude;
-  const double slope = std::max({std::fabs(neuron.derivative(pre, channel)),
-                                 std::fabs(neuron.derivative(pre - step, channel)),
-                                 std::fabs(neuron.derivative(pre + step, channel))});
+  const double slope =
+      std::max({std::fabs(neuron.derivative(pre, channel)), std::fabs(neuron.derivative(pre - step, channel)),
+                std::fabs(neuron.derivative(pre + step, channel))});
   return slope * preMagnitude + neuron.valueMagnitude(pre, channel);
 }
 

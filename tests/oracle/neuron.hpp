@@ -7,8 +7,22 @@ namespace kovar::oracle {
 
 /// Numbers are the documented enum values.
 enum class NeuronType {
-  None = 0, ReLU, Linear, Sigmoid, HardSigmoid, TanH, Absolute, SoftPlus, SoftSign, ELU, PReLU, ReLUN, Power,
-  Exponential, Logarithm, GeLU
+  None = 0,
+  ReLU,
+  Linear,
+  Sigmoid,
+  HardSigmoid,
+  TanH,
+  Absolute,
+  SoftPlus,
+  SoftSign,
+  ELU,
+  PReLU,
+  ReLUN,
+  Power,
+  Exponential,
+  Logarithm,
+  GeLU
 };
 inline constexpr int kNeuronTypeCount = 16;
 

@@ -93,8 +93,7 @@ StepResult adamStep(const Optimizer& o, const Adam& adam, const std::vector<doub
   r.secondState = velocity;
   r.thirdState = maximumVelocity;
   const double k = static_cast<double>(adam.timeStep + 1);
-  const double rate =
-      o.learningRate * std::sqrt(1 - std::pow(adam.beta2, k)) / (1 - std::pow(adam.beta1, k));
+  const double rate = o.learningRate * std::sqrt(1 - std::pow(adam.beta2, k)) / (1 - std::pow(adam.beta1, k));
   for (size_t i = 0; i < values.size(); ++i) {
     const double g = o.gradient(gradient[i], values[i]), terms = gradientTerms(o, gradient[i], values[i]);
     r.state[i] = adam.beta1 * momentum[i] + (1 - adam.beta1) * g;

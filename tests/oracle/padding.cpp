@@ -8,9 +8,12 @@ long style(uint32_t method) { return static_cast<long>((method >> 4) & 3) - 1; }
 
 long nearSide(uint32_t method, bool vertical, long extra) {
   switch (method & 3) {
-    case padding::kAlignTopLeft: return extra;
-    case padding::kAlignBottomRight: return 0;
-    default: break;
+    case padding::kAlignTopLeft:
+      return extra;
+    case padding::kAlignBottomRight:
+      return 0;
+    default:
+      break;
   }
   const bool far = (method & (vertical ? padding::kRemainderBottom : padding::kRemainderRight)) != 0;
   return far ? extra / 2 : (extra + 1) / 2;  // C division: towards zero, for negative extra too

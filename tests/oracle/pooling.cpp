@@ -47,9 +47,12 @@ Value poolWindow(const Pool& p, const Tensor& s, size_t n, Window win, size_t c)
       sum += v * v;
     }
   switch (p.kind) {
-    case PoolKind::Max: return {best, std::fabs(best)};
-    case PoolKind::L2Norm: return {std::sqrt(sum), std::sqrt(sum)};
-    case PoolKind::Average: break;
+    case PoolKind::Max:
+      return {best, std::fabs(best)};
+    case PoolKind::L2Norm:
+      return {std::sqrt(sum), std::sqrt(sum)};
+    case PoolKind::Average:
+      break;
   }
   const double divisor = averageDivisor(p, s, win);
   return divisor == 0 ? Value{0, 0} : Value{sum / divisor, terms / divisor};
@@ -67,8 +70,8 @@ Result poolForward(const Pool& pool, const Tensor& source, const Tensor& destina
         const Window win{pool.at.offset.x + x * pool.strideX - pool.extentX() / 2,
                          pool.at.offset.y + y * pool.strideY - pool.extentY() / 2};
         for (size_t c = 0; c < channels; ++c) {
-          const Value v = poolWindow(pool, source, static_cast<size_t>(pool.at.offset.z + i), win,
-                                     pool.at.sourceChannelOffset + c);
+          const Value v =
+              poolWindow(pool, source, static_cast<size_t>(pool.at.offset.z + i), win, pool.at.sourceChannelOffset + c);
           const size_t at = destination.index(static_cast<size_t>(r.z + i), static_cast<size_t>(r.y + y),
                                               static_cast<size_t>(r.x + x), pool.at.destinationChannelOffset + c);
           out.value.v[at] = v.value;
@@ -101,7 +104,8 @@ Result poolGradient(const Pool& pool, const PoolGradient& how, const Tensor& gra
                          pool.at.offset.y + (v - how.primaryOffsetY) * pool.strideY - pool.extentY() / 2};
         for (size_t c = 0; c < channels; ++c) {
           const size_t sc = pool.at.sourceChannelOffset + c;
-          const double g = gradient.at(n, static_cast<size_t>(v), static_cast<size_t>(u), how.gradientChannelOffset + c);
+          const double g =
+              gradient.at(n, static_cast<size_t>(v), static_cast<size_t>(u), how.gradientChannelOffset + c);
           const double value = pool.kind == PoolKind::L2Norm ? poolWindow(pool, source, n, win, sc).value : 0;
           const double divisor = pool.kind == PoolKind::Average ? averageDivisor(pool, source, win) : 1;
           double best = std::nan("");
@@ -145,9 +149,8 @@ Result poolGradient(const Pool& pool, const PoolGradient& how, const Tensor& gra
           const size_t at = destination.index(static_cast<size_t>(r.z + i), static_cast<size_t>(r.y + y),
                                               static_cast<size_t>(r.x + x), how.destinationChannelOffset + c);
           const bool in = inside(source, p0y + y, p0x + x);
-          const size_t from = in ? d.index(static_cast<size_t>(i), static_cast<size_t>(p0y + y),
-                                           static_cast<size_t>(p0x + x), c)
-                                 : 0;
+          const size_t from =
+              in ? d.index(static_cast<size_t>(i), static_cast<size_t>(p0y + y), static_cast<size_t>(p0x + x), c) : 0;
           out.value.v[at] = in ? d.v[from] : 0.0;
           out.magnitude.v[at] = in ? terms.v[from] : 0.0;
         }

@@ -32,8 +32,8 @@ Result softmaxForward(const Softmax& op, const Attributes& at, const Tensor& sou
           const double gap = row[c] - m;
           out.value.v[k] = op.logarithm ? gap - std::log(sum) : std::exp(gap) / sum;
           // the difference is rounded before exp sees it; for the logarithm, sum >= 1 may be rounded near 1
-          out.magnitude.v[k] = op.logarithm ? std::fabs(gap) + std::log(sum) + 1.0
-                                            : std::exp(gap) / sum * (1.0 + std::fabs(gap));
+          out.magnitude.v[k] =
+              op.logarithm ? std::fabs(gap) + std::log(sum) + 1.0 : std::exp(gap) / sum * (1.0 + std::fabs(gap));
         }
       }
   return out;

@@ -32,7 +32,8 @@ Region effectiveRegion(const ClipRect& clip, const Tensor& destination, long sou
   const long left = static_cast<long>(destination.n) - clip.z;
   const long available = static_cast<long>(sourceImages) - sourceFirst;
   r.d = clip.depth == kNoClip ? std::max(0L, std::min(left, available)) : clip.depth;
-  if (r.d > left || r.d > available) throw std::invalid_argument("oracle: clip depth does not fit source or destination");
+  if (r.d > left || r.d > available)
+    throw std::invalid_argument("oracle: clip depth does not fit source or destination");
   return r;
 }
 
@@ -49,8 +50,10 @@ double readEdge(const Tensor& s, EdgeMode mode, size_t n, long y, long x, size_t
       return q < extent ? q : 2 * extent - 1 - q;
     };
     switch (mode) {
-      case EdgeMode::Zero: return 0.0;
-      case EdgeMode::Constant: return constant;
+      case EdgeMode::Zero:
+        return 0.0;
+      case EdgeMode::Constant:
+        return constant;
       case EdgeMode::Clamp:
         x = std::clamp(x, 0L, w - 1);
         y = std::clamp(y, 0L, h - 1);

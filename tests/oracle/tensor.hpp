@@ -46,7 +46,7 @@ struct ClipRect {
 
 /// Properties of a kernel with one source. Defaults are the documented ones.
 struct Attributes {
-  Offset offset;                                                      ///< centre tap of the first window
+  Offset offset;  ///< centre tap of the first window
   ClipRect clip;
   EdgeMode edge = EdgeMode::Zero;
   size_t sourceChannelOffset = 0;
@@ -70,8 +70,8 @@ struct Region {
   bool empty() const { return w <= 0 || h <= 0 || d <= 0; }
 };
 
-/// Clamps a clip rectangle to the destination. An unbounded depth takes as many images as both sides have; an explicit one
-/// must fit both, else std::invalid_argument.
+/// Clamps a clip rectangle to the destination. An unbounded depth takes as many images as both sides have; an explicit
+/// one must fit both, else std::invalid_argument.
 Region effectiveRegion(const ClipRect& clip, const Tensor& destination, long sourceFirst, size_t sourceImages);
 
 /// Source image at any pixel position under the given edge mode (Constant reads `constant`).
@@ -83,8 +83,8 @@ size_t usedChannels(const Tensor& s, size_t channelOffset, size_t maxCount);
 /// A copy of part of a tensor.
 Tensor slice(const Tensor& s, size_t y0, size_t x0, size_t height, size_t width, size_t c0, size_t channels);
 
-/// What an op should give. `magnitude` is the sum of the absolute terms each value is made of: an error is allowed up to
-/// Tolerance::relative times it. It is 0 where the op must leave the destination as it was, to the bit.
+/// What an op should give. `magnitude` is the sum of the absolute terms each value is made of: an error is allowed up
+/// to Tolerance::relative times it. It is 0 where the op must leave the destination as it was, to the bit.
 struct Result {
   Tensor value, magnitude;
   /// Starts as the destination untouched.

@@ -1,4 +1,5 @@
-// One-dimensional vectors worked out by hand and by an independent script: the documented geometry in its smallest form.
+// One-dimensional vectors worked out by hand and by an independent script: the documented geometry in its smallest
+// form.
 
 #include <gtest/gtest.h>
 
@@ -29,8 +30,8 @@ Row convRow(const Row& weights, const Row& source, size_t outputs, long offset, 
   return convForward(c, row(source), weights, {}, Tensor(1, 1, outputs, 1)).value.v;
 }
 
-Row poolRow(PoolKind kind, const Row& source, size_t outputs, EdgeMode edge, long kernel, long stride, long dilation = 1,
-            long zeroPad = 0) {
+Row poolRow(PoolKind kind, const Row& source, size_t outputs, EdgeMode edge, long kernel, long stride,
+            long dilation = 1, long zeroPad = 0) {
   Pool p;
   p.kind = kind;
   p.kernelWidth = kernel;

@@ -24,9 +24,9 @@ struct Compare {
   bool nanIsAnything = false;  ///< where NaN is expected, take any value (undefined results)
 };
 
-/// |actual - expected| <= relative * magnitude + absolute + rounding of the store, element by element. NaN must meet NaN,
-/// infinities must agree in sign; expected values beyond the format's range count as infinite. Elements of magnitude 0
-/// must not move. `shape` turns indices into (image, y, x, channel) in messages.
+/// |actual - expected| <= relative * magnitude + absolute + rounding of the store, element by element. NaN must meet
+/// NaN, infinities must agree in sign; expected values beyond the format's range count as infinite. Elements of
+/// magnitude 0 must not move. `shape` turns indices into (image, y, x, channel) in messages.
 inline testing::AssertionResult compare(std::span<const float> actual, const std::vector<double>& expected,
                                         const std::vector<double>& magnitude, const Compare& how,
                                         const oracle::Tensor* shape = nullptr) {
@@ -45,7 +45,8 @@ inline testing::AssertionResult compare(std::span<const float> actual, const std
     double e = expected[i];
     if (how.storage == oracle::Format::Float16 || how.storage == oracle::Format::Float32) {
       // beyond the range a store gives infinity
-      const double limit = how.storage == oracle::Format::Float16 ? 65520.0 : static_cast<double>(FLT_MAX) * (1 + 0x1p-25);
+      const double limit =
+          how.storage == oracle::Format::Float16 ? 65520.0 : static_cast<double>(FLT_MAX) * (1 + 0x1p-25);
       if (std::fabs(e) >= limit) e = std::copysign(INFINITY, e);
     }
     zeros += e == 0;
@@ -68,8 +69,8 @@ inline testing::AssertionResult compare(std::span<const float> actual, const std
     if (++wrong <= 5) {
       list << "\n  [" << i << "]";
       if (shape && shape->c && shape->size() == expected.size())
-        list << " image " << i / (shape->c * shape->w * shape->h) << " y " << i / (shape->c * shape->w) % shape->h << " x "
-             << i / shape->c % shape->w << " channel " << i % shape->c;
+        list << " image " << i / (shape->c * shape->w * shape->h) << " y " << i / (shape->c * shape->w) % shape->h
+             << " x " << i / shape->c % shape->w << " channel " << i % shape->c;
       list << ": actual " << a << ", expected " << e << ", allowed difference " << allowed;
     }
   }
@@ -96,7 +97,8 @@ inline testing::AssertionResult agree(const std::vector<double>& a, const std::v
                                        << magnitude.size();
   for (size_t i = 0; i < a.size(); ++i)
     if (!(std::fabs(a[i] - b[i]) <= relative * (magnitude[i] + 1e-30)) && !(std::isnan(a[i]) && std::isnan(b[i])))
-      return testing::AssertionFailure() << "[" << i << "]: " << a[i] << " and " << b[i] << ", magnitude " << magnitude[i];
+      return testing::AssertionFailure() << "[" << i << "]: " << a[i] << " and " << b[i] << ", magnitude "
+                                         << magnitude[i];
   return testing::AssertionSuccess();
 }
 

@@ -18,7 +18,7 @@ struct GeometryLimits {
   bool clip = true;            ///< clip rectangles other than "all"
   bool channelOffsets = true;  ///< 0, 4, 8 on both sides
   bool clampEdge = true;
-  bool wildOffset = true;      ///< windows that miss the image
+  bool wildOffset = true;  ///< windows that miss the image
 };
 
 /// Sizes and attributes of one windowed case. Source and destination of `images` images each.

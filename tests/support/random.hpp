@@ -33,9 +33,7 @@ class Random {
     return z ^ (z >> 31);
   }
   /// An integer in [low, high], both included.
-  long integer(long low, long high) {
-    return low + static_cast<long>(bits() % static_cast<uint64_t>(high - low + 1));
-  }
+  long integer(long low, long high) { return low + static_cast<long>(bits() % static_cast<uint64_t>(high - low + 1)); }
   size_t size(size_t low, size_t high) {
     return static_cast<size_t>(integer(static_cast<long>(low), static_cast<long>(high)));
   }
@@ -76,7 +74,8 @@ inline oracle::Tensor randomTensor(Random& random, size_t n, size_t h, size_t w,
 }
 
 /// Small whole numbers: sums and products stay exact in float32, so results can be compared to the bit.
-inline oracle::Tensor integerTensor(Random& random, size_t n, size_t h, size_t w, size_t c, long low = -4, long high = 4) {
+inline oracle::Tensor integerTensor(Random& random, size_t n, size_t h, size_t w, size_t c, long low = -4,
+                                    long high = 4) {
   oracle::Tensor t(n, h, w, c);
   for (double& x : t.v) x = static_cast<double>(random.integer(low, high));
   return t;
