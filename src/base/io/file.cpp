@@ -50,7 +50,7 @@ std::string describe(int error) {
 }
 
 Failure cannot(std::string_view action, const std::string& path, std::string_view why) {
-  return {concat("cannot ", action, " ", quoted(path), ": ", why)};
+  return {concat("cannot ", action, " ", inQuotes(path), ": ", why)};
 }
 
 Failure cannot(std::string_view action, const std::string& path, int error) {

@@ -18,7 +18,7 @@ Result<Bytes> gunzip(std::span<const std::uint8_t> bytes, std::uint64_t limit, s
 
   z_stream stream = {};
   if (inflateInit2(&stream, kGzipOnly) != Z_OK)
-    return Failure{concat("cannot unpack ", quoted(name), ": out of memory")};
+    return Failure{concat("cannot unpack ", inQuotes(name), ": out of memory")};
   const std::unique_ptr<z_stream, int (*)(z_stream*)> end(&stream, &inflateEnd);
 
   Bytes out;
@@ -35,7 +35,7 @@ Result<Bytes> gunzip(std::span<const std::uint8_t> bytes, std::uint64_t limit, s
   for (;;) {
     if (filled == out.size()) {
       if (filled > limit) {
-        return Failure{concat("cannot unpack ", quoted(name), ": it holds more than the limit of ", limit, " bytes")};
+        return Failure{concat("cannot unpack ", inQuotes(name), ": it holds more than the limit of ", limit, " bytes")};
       }
       const std::uint64_t larger = std::max<std::uint64_t>(std::uint64_t{2} * filled, 16384);
       out.resize(static_cast<std::size_t>(std::min(larger, limit + 1)));
@@ -53,20 +53,20 @@ Result<Bytes> gunzip(std::span<const std::uint8_t> bytes, std::uint64_t limit, s
       if (!isGzip(bytes.subspan(taken))) break;
       inflateReset(&stream);  // another member follows
     } else if (code == Z_MEM_ERROR) {
-      return Failure{concat("cannot unpack ", quoted(name), ": out of memory")};
+      return Failure{concat("cannot unpack ", inQuotes(name), ": out of memory")};
     } else if (code == Z_BUF_ERROR || (code == Z_OK && taken == bytes.size() && stream.avail_out != 0)) {
-      return Failure{concat("cannot unpack ", quoted(name), ": the gzip data end after ", bytes.size(),
+      return Failure{concat("cannot unpack ", inQuotes(name), ": the gzip data end after ", bytes.size(),
                             " bytes, before their own end; is the file cut short?")};
     } else if (code != Z_OK) {
-      return Failure{concat("cannot unpack ", quoted(name), ": the gzip data are damaged near byte ", taken, " (",
+      return Failure{concat("cannot unpack ", inQuotes(name), ": the gzip data are damaged near byte ", taken, " (",
                             stream.msg != nullptr ? stream.msg : "unknown fault", ")")};
     }
   }
   if (filled > limit) {
-    return Failure{concat("cannot unpack ", quoted(name), ": it holds more than the limit of ", limit, " bytes")};
+    return Failure{concat("cannot unpack ", inQuotes(name), ": it holds more than the limit of ", limit, " bytes")};
   }
   if (taken != bytes.size()) {
-    return Failure{concat("cannot unpack ", quoted(name), ": ", bytes.size() - taken, " bytes follow the gzip data")};
+    return Failure{concat("cannot unpack ", inQuotes(name), ": ", bytes.size() - taken, " bytes follow the gzip data")};
   }
   out.resize(filled);
   return out;

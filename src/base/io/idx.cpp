@@ -36,7 +36,7 @@ std::uint32_t bigEndian(std::span<const std::uint8_t> bytes) {
 }
 
 Failure notIdx(std::string_view name, const std::string& why) {
-  return {concat("cannot read ", quoted(name), " as IDX: ", why)};
+  return {concat("cannot read ", inQuotes(name), " as IDX: ", why)};
 }
 
 // Takes the bytes over: a training set is large, and its values need not exist twice.
@@ -108,29 +108,29 @@ Result<LabelledImages> readLabelledImages(const std::string& imagesPath, const s
   KOVAR_TRY_ASSIGN(IdxArray images, readIdx(imagesPath));
   KOVAR_TRY_ASSIGN(IdxArray labels, readIdx(labelsPath));
   if (images.shape.size() == 1 && labels.shape.size() == 3) {
-    return Failure{concat("images and labels are swapped: ", quoted(imagesPath), " holds labels and ",
-                          quoted(labelsPath), " holds images")};
+    return Failure{concat("images and labels are swapped: ", inQuotes(imagesPath), " holds labels and ",
+                          inQuotes(labelsPath), " holds images")};
   }
   if (images.shape.size() != 3) {
-    return Failure{concat(quoted(imagesPath), " has shape ", listed(images.shape),
+    return Failure{concat(inQuotes(imagesPath), " has shape ", listed(images.shape),
                           ", wanted images: [count, height, width]",
                           images.shape.size() == 1 ? "; is it the label file?" : "")};
   }
   if (labels.shape.size() != 1) {
-    return Failure{concat(quoted(labelsPath), " has shape ", listed(labels.shape), ", wanted labels: [count]",
+    return Failure{concat(inQuotes(labelsPath), " has shape ", listed(labels.shape), ", wanted labels: [count]",
                           labels.shape.size() == 3 ? "; is it the image file?" : "")};
   }
   if (images.shape[0] != labels.shape[0]) {
-    return Failure{concat(quoted(imagesPath), " has ", images.shape[0], " images but ", quoted(labelsPath), " has ",
+    return Failure{concat(inQuotes(imagesPath), " has ", images.shape[0], " images but ", inQuotes(labelsPath), " has ",
                           labels.shape[0], " labels; do they belong together?")};
   }
   if (images.values.empty()) {
-    return Failure{concat(quoted(imagesPath), " has shape ", listed(images.shape), ", wanted at least one pixel")};
+    return Failure{concat(inQuotes(imagesPath), " has shape ", listed(images.shape), ", wanted at least one pixel")};
   }
   for (std::size_t i = 0; i < labels.values.size(); ++i) {
     if (labels.values[i] >= classes) {
       return Failure{
-          concat(quoted(labelsPath), " has label ", int{labels.values[i]}, " at ", i, ", wanted 0 to ", classes - 1)};
+          concat(inQuotes(labelsPath), " has label ", int{labels.values[i]}, " at ", i, ", wanted 0 to ", classes - 1)};
     }
   }
   LabelledImages out;

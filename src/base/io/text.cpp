@@ -2,7 +2,7 @@
 
 namespace kovar::base::io {
 
-std::string quoted(std::string_view text) {
+std::string inQuotes(std::string_view text) {
   constexpr std::size_t kLongest = 240;
   std::string out = "'";
   if (text.size() <= kLongest) {

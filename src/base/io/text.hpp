@@ -17,7 +17,7 @@ std::string concat(const Parts&... parts) {
 }
 
 /// `text` between single quotes, fit for one line: control characters become `?`, long texts lose their middle.
-std::string quoted(std::string_view text);
+std::string inQuotes(std::string_view text);
 
 /// `[2, 3, 5]`
 template <class Integer>
