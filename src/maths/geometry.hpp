@@ -1,54 +1,110 @@
 #pragma once
-// Sizes and positions of sliding windows, one axis at a time: the one place for these rules.
+// Sizes, offsets and windows of sliding kernels: every formula of the padding policies, one axis at a time, in pixels.
 
+#include <algorithm>
 #include <cstdint>
 
 namespace kovar::maths {
 
-/// Extent of a window whose taps lie `dilation` apart.
+/// Where the padding goes (or, when pixels are left over, where they stay unread).
+enum class PaddingAlign : std::uint8_t { Centered = 0, TopLeft = 1, BottomRight = 2 };
+
+/// How the result's size follows from the source's.
+enum class PaddingSize : std::int8_t { ValidOnly = -1, Same = 0, Full = 1 };
+
+/// One axis of a padding policy.
+struct PaddingAxis {
+  PaddingAlign align = PaddingAlign::Centered;
+  PaddingSize size = PaddingSize::Same;
+  bool remainderNear = true;  ///< an odd pixel of padding goes to the left or top side
+  bool operator==(const PaddingAxis&) const = default;
+};
+
+/// A policy's bits: 0-1 align, 2 remainder right, 3 remainder bottom, 4-5 size. Reserved values read as their default
+/// (centred, same); whoever takes bits from a user refuses them first, see validPaddingBits.
+constexpr PaddingAxis paddingAxis(std::uint32_t method, bool vertical) {
+  PaddingAxis axis;
+  const std::uint32_t align = method & 3u, size = (method >> 4) & 3u;
+  if (align < 3u) axis.align = static_cast<PaddingAlign>(align);
+  if (size < 3u) axis.size = static_cast<PaddingSize>(static_cast<int>(size) - 1);
+  axis.remainderNear = ((method >> (vertical ? 3 : 2)) & 1u) == 0;
+  return axis;
+}
+constexpr PaddingAxis paddingAxisX(std::uint32_t method) { return paddingAxis(method, false); }
+constexpr PaddingAxis paddingAxisY(std::uint32_t method) { return paddingAxis(method, true); }
+constexpr bool validPaddingBits(std::uint32_t method) { return (method & 3u) != 3u && ((method >> 4) & 3u) != 3u; }
+
+/// The policy of a filter that undoes another: valid-only and full change places, same stays.
+constexpr PaddingSize inverse(PaddingSize size) { return static_cast<PaddingSize>(-static_cast<int>(size)); }
+
+/// Pixels that a kernel of `kernel` taps spans.
 constexpr std::int64_t dilatedExtent(std::int64_t kernel, std::int64_t dilation) { return (kernel - 1) * dilation + 1; }
 
-/// First tap of a window centred at `centre`: even extents reach one further to the left.
-constexpr std::int64_t windowStart(std::int64_t centre, std::int64_t dilatedKernel) { return centre - dilatedKernel / 2; }
+/// First pixel of the window around `centre`: an even window reaches one pixel further to the left or top.
+constexpr std::int64_t windowStart(std::int64_t centre, std::int64_t extent) { return centre - extent / 2; }
 
-enum class SizeStyle { Valid = -1, Same = 0, Full = 1 };
-enum class Align { Centred, Near, Far };  ///< where padding appears: both sides, all left/top, all right/bottom
+/// The window of destination pixel x starts at x * stride - windowPad(extent, offset).
+constexpr std::int64_t windowPad(std::int64_t extent, std::int64_t offset) { return extent / 2 - offset; }
 
-/// Destination extent of a kernel that shrinks by its stride; less than 1 means there is no result.
-constexpr std::int64_t forwardSize(std::int64_t in, std::int64_t dilatedKernel, std::int64_t stride, SizeStyle style) {
-  const std::int64_t n = in + static_cast<std::int64_t>(style) * (dilatedKernel - 1) + stride - 1;
-  return n < 0 ? 0 : n / stride;
+/// Result size of a forward filter. Less than 1 means that the policy does not fit the source.
+constexpr std::int64_t outputSize(std::int64_t in, std::int64_t extent, std::int64_t stride, PaddingSize size) {
+  // Written as a ceiling that is right for negative numerators too.
+  const std::int64_t span = in + static_cast<int>(size) * (extent - 1);
+  return span <= 0 ? 0 : (span + stride - 1) / stride;
 }
 
-/// Destination extent of a kernel that grows by its stride (transposed convolution).
-constexpr std::int64_t reverseSize(std::int64_t in, std::int64_t dilatedKernel, std::int64_t stride, SizeStyle style) {
-  return (in - 1) * stride + 1 + static_cast<std::int64_t>(style) * (dilatedKernel - 1);
+/// Result size of a filter that runs backwards (transposed convolution).
+constexpr std::int64_t reverseOutputSize(std::int64_t in, std::int64_t extent, std::int64_t stride, PaddingSize size) {
+  return (in - 1) * stride + 1 + static_cast<int>(size) * (extent - 1);
 }
 
-/// Padding on the near (left, top) side when `extra` pixels beyond the source are spanned; negative: source pixels unread.
-/// Division truncates toward zero.
-constexpr std::int64_t nearPadding(std::int64_t extra, Align align, bool remainderNear) {
-  switch (align) {
-    case Align::Near: return extra;
-    case Align::Far: return 0;
-    case Align::Centred: break;
+/// Of `extra` pixels of padding (negative: pixels left unread), those on the left or top side. Halves truncate towards
+/// 0.
+constexpr std::int64_t paddingBefore(std::int64_t extra, const PaddingAxis& axis) {
+  switch (axis.align) {
+    case PaddingAlign::TopLeft:
+      return extra;
+    case PaddingAlign::BottomRight:
+      return 0;
+    case PaddingAlign::Centered:
+      break;
   }
-  return (extra + (remainderNear ? 1 : 0)) / 2;
+  return axis.remainderNear ? (extra + 1) / 2 : extra / 2;
 }
 
-/// Offset (position of the centre tap of the first window) of a shrinking kernel.
-constexpr std::int64_t forwardOffset(std::int64_t in, std::int64_t out, std::int64_t dilatedKernel, std::int64_t stride,
-                                     Align align, bool remainderNear) {
-  const std::int64_t extra = (out - 1) * stride + dilatedKernel - in;
-  return dilatedKernel / 2 - nearPadding(extra, align, remainderNear);
+/// What a policy decides for one axis of a forward filter.
+struct AxisFit {
+  std::int64_t out = 0;     ///< result size; less than 1: invalid
+  std::int64_t offset = 0;  ///< the kernel's offset property
+  std::int64_t before = 0;  ///< padding on the left or top side, negative where pixels are skipped
+};
+constexpr AxisFit fitForward(std::int64_t in, std::int64_t extent, std::int64_t stride, const PaddingAxis& axis) {
+  AxisFit fit;
+  fit.out = outputSize(in, extent, stride, axis.size);
+  fit.before = paddingBefore((fit.out - 1) * stride + extent - in, axis);
+  fit.offset = extent / 2 - fit.before;
+  return fit;
 }
 
-/// Kernel offset of a growing kernel in the zero-filled source of (in - 1) * stride + 1 pixels.
-constexpr std::int64_t reverseKernelOffset(std::int64_t in, std::int64_t out, std::int64_t dilatedKernel, std::int64_t stride,
-                                           Align align, bool remainderNear) {
-  const std::int64_t filled = (in - 1) * stride + 1;
-  const std::int64_t extra = out - 1 + dilatedKernel - filled;
-  return dilatedKernel / 2 - nearPadding(extra, align, remainderNear);
+/// The same for a reverse filter without a state: `offset` is then the kernelOffset, on the source's grid spread by the
+/// stride; the offset property stays 0.
+constexpr AxisFit fitReverse(std::int64_t in, std::int64_t extent, std::int64_t stride, const PaddingAxis& axis) {
+  const std::int64_t spread = (in - 1) * stride + 1;
+  AxisFit fit;
+  fit.out = reverseOutputSize(in, extent, stride, axis.size);
+  fit.before = paddingBefore(fit.out - 1 + extent - spread, axis);
+  fit.offset = extent / 2 - fit.before;
+  return fit;
+}
+
+/// Source pixel that a pooling gradient's first destination pixel stands for, when sizes are set by hand.
+constexpr std::int64_t firstPooledPixel(std::int64_t offset, std::int64_t extent) {
+  return std::max<std::int64_t>(0, windowStart(offset, extent));
+}
+
+/// The offset that a convolution's gradient kernel takes over from the forward one.
+constexpr std::int64_t convolutionGradientOffset(std::int64_t forwardOffset, std::int64_t extent) {
+  return windowStart(forwardOffset, extent);
 }
 
 }  // namespace kovar::maths
