@@ -18,7 +18,7 @@ class PostOps {
   PostOps() = default;
   PostOps(const prim::Program& program, const prim::View& dst, std::span<const prim::View> allViews, std::size_t firstArg);
 
-  bool empty() const { return program_.empty(); }
+  bool empty() const { return plan_ == nullptr; }
 
   /// Applies the program to `length` consecutive channels (last axis) of one row of dst, in place or through `values`:
   /// `index` is the position on the leading axes (rank - 1 of them), `channel` the first one, `values` float32 input
@@ -31,10 +31,8 @@ class PostOps {
   void applyBlock(const prim::Invocation& inv, float* dstBase, std::int64_t begin, std::int64_t end) const;
 
  private:
-  prim::Program program_;
-  prim::View dst_;
-  std::vector<prim::View> views_;
-  std::size_t firstArg_ = 0;
+  struct Plan;
+  std::shared_ptr<const Plan> plan_;  // null when the program is empty
 };
 
 }  // namespace kovar::cpu
