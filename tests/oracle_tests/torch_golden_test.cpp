@@ -5,6 +5,7 @@
 #include "oracle/conv.hpp"
 #include "oracle/conv_transpose.hpp"
 #include "oracle/loss.hpp"
+#include "oracle/loss_yolo.hpp"
 #include "oracle/neuron.hpp"
 #include "oracle/optimizer.hpp"
 #include "oracle/pooling.hpp"
@@ -188,6 +189,34 @@ TEST(TorchGolden, Losses) {
     EXPECT_TRUE(agree(dy.value.v, g.tensor("predictionGradient").v, dy.magnitude.v, kDigits));
     const Result dt = forwardLossGradient(l, in, ones, true);
     EXPECT_TRUE(agree(dt.value.v, g.tensor("labelGradient").v, dt.magnitude.v, kDigits));
+  }
+}
+
+TEST(TorchGolden, YoloLoss) {
+  for (const GoldenCase& g : golden("yolo.txt")) {
+    SCOPED_TRACE(g.name);
+    std::vector<Anchor> anchors;
+    for (size_t i = 0; i < g.tensor("anchors").size(); i += 2)
+      anchors.push_back({g.tensor("anchors").v[i], g.tensor("anchors").v[i + 1]});
+    YoloLoss l = YoloLoss::usual(anchors);
+    l.rescore = g.number("rescore") != 0;
+    const LossInput in{g.tensor("predictions"), g.tensor("labels"), g.tensor("weights")};
+    EXPECT_FALSE(yoloIsNearDecision(l, in.labels));
+    const YoloResult r = yoloElements(l, in);
+    EXPECT_TRUE(agree(r.elements.value.v, g.tensor("elements").v, r.elements.magnitude.v, kDigits));
+    EXPECT_TRUE(agree(r.gradient.value.v, g.tensor("gradient").v, r.gradient.magnitude.v, kDigits));
+    // reductions
+    double sum = 0, count = 0;
+    for (double v : g.tensor("elements").v) sum += v;
+    for (double w : in.weights.v) count += w != 0;
+    l.reduceAcrossBatch = true;
+    auto first = [&](Reduction how) {
+      l.reduction = how;
+      return yoloReduced(l, in).value.v[0];
+    };
+    EXPECT_NEAR(first(Reduction::Sum), sum, 1e-6 * sum);
+    EXPECT_NEAR(first(Reduction::Mean), sum / static_cast<double>(in.weights.size()), 1e-6 * sum);
+    EXPECT_NEAR(first(Reduction::SumByNonZeroWeights), sum / count, 1e-6 * sum / count);
   }
 }
 
