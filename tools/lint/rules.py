@@ -26,7 +26,7 @@ _EVERYWHERE = ("include/", "src/", "tools/", "tests/", "examples/", "bench/")
 _CALLS = "exp|exp2|expm1|log|log2|log10|log1p|tanh|sinh|cosh|atanh|asinh|acosh|pow|erf|erfc"
 
 RULES = (
-    Rule("openmp", _EVERYWHERE, r"^[ \t]*#[ \t]*pragma[ \t]+omp\b|_Pragma\(",
+    Rule("openmp", _EVERYWHERE, r"^[ \t]*#[ \t]*pragma[ \t]+omp\b",
          "all parallelism goes through base/parallel.hpp: no OpenMP pragmas"),
     Rule("formula", ("src/backend/",),
          rf"(?<![\w.>:])(?:std::|::|maths::|hn::|hwy::\w+::)?(?:{_CALLS})f?\s*\(|\bhn::(?:Exp|Log|Log1p|Tanh|Expm1)\s*\(",
