@@ -78,6 +78,12 @@ base::Status CommandBufferState::appendCall(std::span<const Operand> operands, p
   return {};
 }
 
+void CommandBufferState::rollBack(const Mark& mark) {
+  list_.ops.resize(mark.ops);
+  list_.args.resize(mark.args);
+  calls_.resize(mark.calls);
+}
+
 StorageRef CommandBufferState::newTemporary(std::size_t bytes, bool promotable) {
   auto storage = std::make_shared<Storage>(device(), bytes, weak_from_this(), promotable);
   temporaries_.push_back(storage);

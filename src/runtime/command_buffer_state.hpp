@@ -73,6 +73,12 @@ class CommandBufferState : public std::enable_shared_from_this<CommandBufferStat
   /// Ends the buffer without running it (user code threw inside an encode).
   void fail(const std::string& text);
   const prim::OpList& list() const { return list_; }
+  /// Where the list ends now; rollBack() forgets what was appended since.
+  struct Mark {
+    std::size_t ops = 0, args = 0, calls = 0;
+  };
+  Mark mark() const { return {list_.ops.size(), list_.args.size(), calls_.size()}; }
+  void rollBack(const Mark& mark);
 
   base::Status enqueue();
   base::Status commit();

@@ -1,0 +1,49 @@
+#pragma once
+// The door between MPS objects and the code of this layer.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kovar/MPS/Core/Image.hpp"
+#include "kovar/MPS/Core/State.hpp"
+#include "kovar/MPS/NN/CNNKernel.hpp"
+#include "kovar/MPS/NN/GradientState.hpp"
+#include "nn/core/call.hpp"
+
+namespace kovar::nn {
+
+prim::DType dtypeOf(MPS::ImageFeatureChannelFormat format);
+
+struct Access {
+  using Placement = MPS::Image::Placement;
+
+  static const rt::StorageRef& storage(const MPS::Image& image) { return image.storage_; }
+  static const Placement& placement(const MPS::Image& image) { return image.placement_; }
+  static std::string described(const MPS::Image& image) { return image.described(); }
+  static std::string described(const MPS::State& state) { return state.described(); }
+  static std::string described(const MPS::Kernel& kernel) { return kernel.described(); }
+  static const Ref<MTL::Device>& device(const MPS::State& state) { return state.device_; }
+
+  /// All images and channels of an image.
+  static prim::View view(const MPS::Image& image);
+
+  /// Temporaries of one storage, one image each; the elements of a batch result.
+  static MPS::ImageBatch temporaryBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<MPS::ImageDescriptor>& descriptor,
+                                        std::size_t count);
+  /// Ordinary images over one storage.
+  static MPS::ImageBatch imageBatch(const Ref<MTL::Device>& device, const Ref<MPS::ImageDescriptor>& descriptor,
+                                    std::size_t count);
+  /// A view of an image, ordinary or temporary as its parent is.
+  static Ref<MPS::Image> makeView(const Ref<MPS::Image>& parent, Ref<MPS::ImageDescriptor> descriptor, Placement placement);
+
+  /// Lowers the read count of each distinct temporary image, by one.
+  static void chargeRead(const MPS::ImageBatch& batch);
+  static void chargeRead(const MPS::StateBatch& batch);
+
+  static const std::shared_ptr<const ForwardRecord>& record(const MPS::NNGradientState& state) { return state.record_; }
+  static void setRecord(MPS::NNGradientState& state, std::shared_ptr<const ForwardRecord> record) { state.record_ = std::move(record); }
+  template <class S, class... A> static Ref<S> make(A&&... args) { return Ref<S>(new S(std::forward<A>(args)...)); }
+};
+
+}  // namespace kovar::nn

@@ -1,0 +1,235 @@
+#include "nn/core/encoder.hpp"
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+#include "base/edge.hpp"
+#include "nn/core/access.hpp"
+
+namespace kovar::nn {
+namespace {
+
+std::string size2(std::size_t w, std::size_t h) { return std::to_string(w) + " x " + std::to_string(h); }
+
+bool hasUse(MTL::TextureUsage usage, MTL::TextureUsage wanted) {
+  return usage == MTL::TextureUsage::Unknown || (usage & wanted) == wanted;
+}
+
+/// Puts the list back as it was unless the encode went through.
+class Transaction {
+ public:
+  explicit Transaction(rt::CommandBufferState& state) : state_(state), mark_(state.mark()) {}
+  ~Transaction() {
+    if (!done_) state_.rollBack(mark_);
+  }
+  void done() { done_ = true; }
+
+ private:
+  rt::CommandBufferState& state_;
+  rt::CommandBufferState::Mark mark_;
+  bool done_ = false;
+};
+
+}  // namespace
+
+bool joined(const MPS::ImageBatch& images, Tensor* tensor) {
+  const rt::StorageRef& storage = Access::storage(*images[0]);
+  const prim::View first = Access::view(*images[0]);
+  prim::View all = first;
+  std::int64_t step = first.dim(0) * first.stride(0);
+  for (std::size_t i = 1; i < images.size(); ++i) {
+    const prim::View v = Access::view(*images[i]);
+    if (Access::storage(*images[i]) != storage || v.strides != first.strides || v.dims != first.dims) return false;
+    if (i == 1) step = v.offset - first.offset;
+    if (step <= 0 || v.offset != first.offset + static_cast<std::int64_t>(i) * step) return false;
+  }
+  if (images.size() > 1) {
+    if (first.dim(0) != 1) return false;
+    all.dims[0] = static_cast<std::int64_t>(images.size());
+    all.strides[0] = step;
+  }
+  *tensor = {storage, all};
+  return true;
+}
+
+Encoder::Encoder(MPS::CNNKernelBase& kernel, const Ref<MTL::CommandBuffer>& commandBuffer, const char* method)
+    : kernel_(kernel), commandBuffer_(commandBuffer), where_(Access::described(kernel) + "." + method),
+      list_(commandBuffer ? commandBuffer : (base::raise(where_ + ": commandBuffer is null"), commandBuffer)) {
+  if (commandBuffer->device() != kernel.device())
+    refuse("the kernel belongs to device " + kernel.device()->identifier() + ", the command buffer to " +
+           commandBuffer->device()->identifier() + "; use copy(device) for a kernel of the other device");
+}
+
+void Encoder::refuse(const std::string& text) const { base::raise(where_ + ": " + text); }
+
+void Encoder::checkImage(const MPS::Image& image, const std::string& role, MTL::TextureUsage use) const {
+  if (image.device() != kernel_.device())
+    refuse(role + " belongs to device " + image.device()->identifier() + ", the kernel to " + kernel_.device()->identifier());
+  if (const auto* t = dynamic_cast<const MPS::TemporaryImage*>(&image)) {
+    if (t->readCount() == 0)
+      refuse(role + " (" + Access::described(image) + ") is used up: its readCount is 0 and its storage may be another's; raise "
+                    "readCount before the encode that read it last");
+    const rt::StorageRef& storage = Access::storage(image);
+    if (storage->temporary() && storage->owner() != rt::Access::state(commandBuffer_))
+      refuse(role + " is a temporary image of another command buffer; temporaries live in the buffer they were made for");
+  }
+  if (!kernel_.skipsValidation() && !hasUse(image.usage(), use))
+    refuse(role + " was made without " + (use == MTL::TextureUsage::ShaderRead ? "ShaderRead" : "ShaderWrite") +
+           " in its usage; set it in the ImageDescriptor");
+}
+
+void Encoder::checkBatch(const MPS::ImageBatch& images, const std::string& role, MTL::TextureUsage use) const {
+  for (std::size_t i = 0; i < images.size(); ++i) {
+    const std::string name = images.size() > 1 ? role + "[" + std::to_string(i) + "]" : role;
+    if (!images[i]) refuse(name + " is null");
+    checkImage(*images[i], name, use);
+    if (images.size() == 1) continue;
+    const MPS::Image &a = *images[0], &b = *images[i];
+    if (b.numberOfImages() != 1) refuse(name + " holds " + std::to_string(b.numberOfImages()) + " images; in a batch each holds one");
+    if (a.width() != b.width() || a.height() != b.height() || a.featureChannels() != b.featureChannels() ||
+        a.featureChannelFormat() != b.featureChannelFormat())
+      refuse(name + " is " + size2(b.width(), b.height()) + " x " + std::to_string(b.featureChannels()) + ", the first of the batch " +
+             size2(a.width(), a.height()) + " x " + std::to_string(a.featureChannels()) + "; a batch has one size and format");
+  }
+}
+
+void Encoder::checkStates(const MPS::StateBatch& states, std::size_t count) const {
+  if (states.empty()) return;
+  if (states.size() != count)
+    refuse(std::to_string(states.size()) + " states for " + std::to_string(count) + " images; give one state per image");
+  for (const auto& s : states) {
+    if (!s) continue;
+    if (Access::device(*s) != kernel_.device()) refuse("the state " + Access::described(*s) + " belongs to another device");
+    if (s->isTemporary() && s->readCount() == 0)
+      refuse("the state " + Access::described(*s) + " is used up: its readCount is 0; raise readCount before the encode that read it last");
+  }
+}
+
+void Encoder::checkAliasing(const std::vector<MPS::ImageBatch>& sources, const MPS::ImageBatch& destinations) const {
+  for (std::size_t d = 0; d < destinations.size(); ++d)
+    for (const auto& batch : sources)
+      for (const auto& s : batch) {
+        if (Access::storage(*s) != Access::storage(*destinations[d])) continue;
+        const prim::View a = Access::view(*s), b = Access::view(*destinations[d]);
+        // Channel ranges of one image do not overlap when their lanes do not.
+        const auto laneOf = [](const prim::View& v) { return v.stride(2) ? v.offset % v.stride(2) : 0; };
+        const bool sameGrid = a.stride(2) == b.stride(2) && a.stride(1) == b.stride(1);
+        const bool lanesApart = sameGrid && (laneOf(a) + a.dim(3) <= laneOf(b) || laneOf(b) + b.dim(3) <= laneOf(a));
+        if (a.end() > b.offset && b.end() > a.offset && !lanesApart)
+          refuse("the destination shares memory with a source; no kernel works in place, use another image");
+      }
+}
+
+MTL::Region Encoder::effectiveRegion(const MPS::Image& destination, const MPS::Image& source, bool batch) const {
+  const MTL::Region& clip = kernel_.clipRect_;
+  constexpr std::size_t kAll = MPS::RectNoClip.size.width;
+  const auto limit = [](std::size_t origin, std::size_t size, std::size_t extent) {
+    const std::size_t from = std::min(origin, extent);
+    return std::pair{from, std::min(size, extent - from)};
+  };
+  MTL::Region r;
+  std::tie(r.origin.x, r.size.width) = limit(clip.origin.x, clip.size.width, destination.width());
+  std::tie(r.origin.y, r.size.height) = limit(clip.origin.y, clip.size.height, destination.height());
+  r.size.depth = 1;
+  if (batch) return r;
+  const std::ptrdiff_t oz = kernel_.sources_[0].offset.z;
+  if (oz < 0) refuse("offset.z is " + std::to_string(oz) + "; the first source image cannot be negative");
+  const auto firstSource = static_cast<std::size_t>(oz);
+  const std::size_t haveS = source.numberOfImages(), haveD = destination.numberOfImages();
+  r.origin.z = clip.origin.z;
+  if (firstSource > haveS || clip.origin.z > haveD) refuse("offset.z or clipRect.origin.z lies beyond the images there are");
+  r.size.depth = clip.size.depth == kAll ? std::min(haveD - clip.origin.z, haveS - firstSource) : clip.size.depth;
+  if (firstSource + r.size.depth > haveS || clip.origin.z + r.size.depth > haveD)
+    refuse("clipRect asks for " + std::to_string(r.size.depth) + " images, the source has " + std::to_string(haveS - firstSource) +
+           " from offset.z on, the destination " + std::to_string(haveD - clip.origin.z));
+  return r;
+}
+
+Tensor Encoder::gather(const MPS::ImageBatch& images, std::int64_t firstImage, std::int64_t count, bool batch) {
+  Tensor t;
+  if (joined(images, &t)) return batch ? t : t.slice(0, firstImage, count);
+  const prim::View one = Access::view(*images[0]);
+  t = list_.temporaryImage(one.dtype, static_cast<std::int64_t>(images.size()), one.dim(1), one.dim(2), one.dim(3));
+  for (std::size_t i = 0; i < images.size(); ++i)
+    list_.op(prim::Copy{}, {Tensor{Access::storage(*images[i]), Access::view(*images[i])}.read(),
+                            t.slice(0, static_cast<std::int64_t>(i), 1).write()});
+  return t;
+}
+
+void Encoder::addSource(Call& call, std::size_t index, const MPS::ImageBatch& images, const MTL::Region& region, bool batch) {
+  const auto& s = kernel_.sources_[index];
+  const std::size_t channels = images[0]->featureChannels();
+  if (s.featureChannelOffset >= channels)
+    refuse("the source has " + std::to_string(channels) + " feature channels, reading starts at " + std::to_string(s.featureChannelOffset));
+  const std::size_t used = std::min(s.featureChannelMaxCount, channels - s.featureChannelOffset);
+  if (used == 0) refuse("sourceFeatureChannelMaxCount is 0; nothing would be read");
+  Tensor t = gather(images, s.offset.z, static_cast<std::int64_t>(region.size.depth), batch)
+                 .slice(3, static_cast<std::int64_t>(s.featureChannelOffset), static_cast<std::int64_t>(used));
+  SourceGeometry g{s.offset.x, s.offset.y, s.edgeMode};
+  if (!(s.valid == MPS::RectNoClip)) {
+    const auto x0 = static_cast<std::int64_t>(std::min(s.valid.origin.x, images[0]->width()));
+    const auto y0 = static_cast<std::int64_t>(std::min(s.valid.origin.y, images[0]->height()));
+    const auto w = std::min(static_cast<std::int64_t>(std::min(s.valid.size.width, images[0]->width())), t.w() - x0);
+    const auto h = std::min(static_cast<std::int64_t>(std::min(s.valid.size.height, images[0]->height())), t.h() - y0);
+    t = t.slice(1, y0, h).slice(2, x0, w);
+    g.offsetX -= x0;
+    g.offsetY -= y0;
+  }
+  call.sources.push_back(std::move(t));
+  call.geometry.push_back(g);
+}
+
+void Encoder::encode(const std::vector<MPS::ImageBatch>& sources, const MPS::StateBatch& states,
+                     const MPS::ImageBatch& destinations, bool batch) {
+  const std::size_t count = destinations.size();
+  if (count == 0 || sources[0].empty()) refuse("the batch is empty; give at least one image");
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    const std::string role = sources.size() == 1 ? "source" : i == 0 ? "primary source" : i == 1 ? "secondary source" : "source " + std::to_string(i);
+    if (sources[i].size() != count)
+      refuse(std::to_string(sources[i].size()) + " images as " + role + ", " + std::to_string(count) + " as destination; counts must match");
+    checkBatch(sources[i], role, MTL::TextureUsage::ShaderRead);
+    if (!kernel_.doSupportsEdgeMode(kernel_.sources_[i].edgeMode))
+      refuse("edge mode " + std::to_string(static_cast<std::size_t>(kernel_.sources_[i].edgeMode)) + " is not one this kernel knows; use Zero or Clamp");
+  }
+  checkBatch(destinations, "destination", MTL::TextureUsage::ShaderWrite);
+  checkStates(states, count);
+  checkAliasing(sources, destinations);
+
+  const MTL::Region region = effectiveRegion(*destinations[0], *sources[0][0], batch);
+  const bool anything = region.size.width > 0 && region.size.height > 0 && region.size.depth > 0;
+  if (anything) {
+    Transaction transaction(list_.state());
+    Call call{list_, {}, {}, {}, states, sources, destinations, region};
+    for (std::size_t i = 0; i < sources.size(); ++i) addSource(call, i, sources[i], region, batch);
+    const auto written = static_cast<std::int64_t>(kernel_.doDestinationChannels(static_cast<std::size_t>(call.sources[0].c())));
+    const auto first = static_cast<std::int64_t>(kernel_.destinationFeatureChannelOffset_);
+    const prim::View one = Access::view(*destinations[0]);
+    if (first + written > one.dim(3))
+      refuse("the destination has " + std::to_string(one.dim(3)) + " feature channels, the kernel writes " + std::to_string(written) +
+             " from channel " + std::to_string(first) + " on; make it at least " + std::to_string(first + written) + " channels");
+
+    const auto regionOf = [&](const Tensor& t) {
+      return t.slice(1, static_cast<std::int64_t>(region.origin.y), static_cast<std::int64_t>(region.size.height))
+          .slice(2, static_cast<std::int64_t>(region.origin.x), static_cast<std::int64_t>(region.size.width))
+          .slice(3, first, written);
+    };
+    Tensor whole;
+    if (joined(destinations, &whole)) {
+      call.destination = regionOf(batch ? whole : whole.slice(0, static_cast<std::int64_t>(region.origin.z), static_cast<std::int64_t>(region.size.depth)));
+      kernel_.doEncode(call);
+    } else {
+      call.destination = list_.temporaryImage(one.dtype, static_cast<std::int64_t>(count), static_cast<std::int64_t>(region.size.height),
+                                              static_cast<std::int64_t>(region.size.width), written);
+      kernel_.doEncode(call);
+      for (std::size_t i = 0; i < count; ++i)
+        list_.op(prim::Copy{}, {call.destination.slice(0, static_cast<std::int64_t>(i), 1).read(),
+                                regionOf({Access::storage(*destinations[i]), Access::view(*destinations[i])}).write()});
+    }
+    transaction.done();
+  }
+  for (const auto& s : sources) Access::chargeRead(s);
+  if (kernel_.doReadsState() && dynamic_cast<MPS::CNNGradientKernel*>(&kernel_)) Access::chargeRead(states);
+}
+
+}  // namespace kovar::nn

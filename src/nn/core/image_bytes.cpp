@@ -1,0 +1,144 @@
+// readBytes and writeBytes: one walk over pixels serves both directions and both layouts.
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include "base/edge.hpp"
+#include "kovar/MPS/Core/Image.hpp"
+#include "nn/core/access.hpp"
+
+namespace kovar::MPS {
+namespace {
+
+/// Strides of the caller's buffer, in bytes.
+struct HostLayout {
+  std::size_t image = 0, plane = 0, row = 0, column = 0, channel = 0;
+};
+
+struct Transfer {
+  const Image& image;
+  const char* what;
+  DataLayout layout;
+  MTL::Region region;
+  ImageReadWriteParams channels;
+  std::size_t firstImage;
+};
+
+[[noreturn]] void refuse(const Transfer& t, const std::string& text) {
+  base::raise(nn::Access::described(t.image) + "." + t.what + ": " + text);
+}
+
+void check(const Transfer& t, const void* bytes) {
+  const Image& image = t.image;
+  const auto& storage = nn::Access::storage(image);
+  const std::size_t f0 = t.channels.featureChannelOffset, count = t.channels.numberOfFeatureChannelsToReadWrite;
+  if (!bytes) refuse(t, "dataBytes is null");
+  if (storage->madeTemporary())
+    refuse(t, "the host cannot reach a temporary image; encode into an Image of your own and read that");
+  if (t.region.origin.x + t.region.size.width > image.width() || t.region.origin.y + t.region.size.height > image.height())
+    refuse(t, "region (" + std::to_string(t.region.origin.x) + ", " + std::to_string(t.region.origin.y) + ") + " +
+                  std::to_string(t.region.size.width) + " x " + std::to_string(t.region.size.height) + " reaches beyond the image of " +
+                  std::to_string(image.width()) + " x " + std::to_string(image.height()));
+  if (t.firstImage + t.region.size.depth > image.numberOfImages())
+    refuse(t, "images " + std::to_string(t.firstImage) + " + " + std::to_string(t.region.size.depth) + " of " +
+                  std::to_string(image.numberOfImages()) + "; region.size.depth counts images");
+  const std::size_t rounded = (image.featureChannels() + 3) / 4 * 4;
+  if (count == 0 || f0 % 4 != 0 || (f0 != 0 && count % 4 != 0 && f0 + count != image.featureChannels()) ||
+      f0 + count > (f0 == 0 ? rounded : image.featureChannels()))
+    refuse(t, "channels " + std::to_string(f0) + " + " + std::to_string(count) + " of " + std::to_string(image.featureChannels()) +
+                  "; the offset must be a multiple of 4, the count too unless the offset is 0, both within the image");
+}
+
+HostLayout hostLayout(const Transfer& t, std::size_t elementBytes, std::size_t bytesPerColumn, std::size_t bytesPerRow,
+                      std::size_t bytesPerImage) {
+  const std::size_t count = t.channels.numberOfFeatureChannelsToReadWrite;
+  HostLayout l;
+  l.row = bytesPerRow;
+  if (t.layout == DataLayout::HeightxWidthxFeatureChannels) {
+    l.channel = elementBytes;
+    l.column = bytesPerColumn ? bytesPerColumn : count * elementBytes;
+    l.image = bytesPerImage ? bytesPerImage : bytesPerRow * t.region.size.height;
+  } else {
+    l.channel = bytesPerRow * t.region.size.height;
+    l.column = bytesPerColumn ? bytesPerColumn : elementBytes;
+    l.image = bytesPerImage ? bytesPerImage : l.channel * count;
+  }
+  if (t.region.size.height > 1 && bytesPerRow < (t.region.size.width - 1) * l.column + (l.channel == elementBytes ? count * elementBytes : elementBytes))
+    refuse(t, "bytesPerRow is " + std::to_string(bytesPerRow) + ", a row of " + std::to_string(t.region.size.width) + " pixels needs more");
+  return l;
+}
+
+/// Calls move(host, device, bytes) for every run of bytes that lies together on both sides.
+template <class Move> void walk(const Transfer& t, const HostLayout& host, Move&& move) {
+  const prim::View view = nn::Access::view(t.image);
+  const std::size_t element = prim::sizeOf(view.dtype);
+  std::byte* base = base::unwrap(nn::Access::storage(t.image)->data());
+  const std::size_t f0 = t.channels.featureChannelOffset, count = t.channels.numberOfFeatureChannelsToReadWrite;
+  const bool together = host.channel == element;
+  for (std::size_t n = 0; n < t.region.size.depth; ++n)
+    for (std::size_t y = 0; y < t.region.size.height; ++y)
+      for (std::size_t x = 0; x < t.region.size.width; ++x) {
+        const std::int64_t at = view.offset + static_cast<std::int64_t>(t.firstImage + n) * view.stride(0) +
+                                static_cast<std::int64_t>(t.region.origin.y + y) * view.stride(1) +
+                                static_cast<std::int64_t>(t.region.origin.x + x) * view.stride(2) + static_cast<std::int64_t>(f0);
+        std::byte* device = base + static_cast<std::size_t>(at) * element;
+        const std::size_t pixel = n * host.image + y * host.row + x * host.column;
+        if (together) move(pixel, device, count * element);
+        else
+          for (std::size_t f = 0; f < count; ++f) move(pixel + f * host.channel, device + f * element, element);
+      }
+}
+
+}  // namespace
+
+void Image::readBytes(void* dataBytes, DataLayout dataLayout, std::size_t bytesPerRow, std::size_t bytesPerImage,
+                      MTL::Region region, ImageReadWriteParams featureChannelInfo, std::size_t imageIndex) {
+  const Transfer t{*this, "readBytes", dataLayout, region, featureChannelInfo, imageIndex + region.origin.z};
+  check(t, dataBytes);
+  const HostLayout host = hostLayout(t, prim::sizeOf(nn::dtypeOf(featureChannelFormat())), 0, bytesPerRow, bytesPerImage);
+  walk(t, host, [&](std::size_t at, std::byte* device, std::size_t n) { std::memcpy(static_cast<std::byte*>(dataBytes) + at, device, n); });
+}
+
+void Image::writeBytes(const void* dataBytes, DataLayout dataLayout, std::size_t bytesPerColumn, std::size_t bytesPerRow,
+                       std::size_t bytesPerImage, MTL::Region region, ImageReadWriteParams featureChannelInfo,
+                       std::size_t imageIndex) {
+  const Transfer t{*this, "writeBytes", dataLayout, region, featureChannelInfo, imageIndex + region.origin.z};
+  check(t, dataBytes);
+  const HostLayout host = hostLayout(t, prim::sizeOf(nn::dtypeOf(featureChannelFormat())), bytesPerColumn, bytesPerRow, bytesPerImage);
+  // Lanes beyond the image's channels stay 0, whatever the caller's buffer holds there.
+  Transfer kept = t;
+  kept.channels.numberOfFeatureChannelsToReadWrite =
+      std::min(featureChannelInfo.numberOfFeatureChannelsToReadWrite, featureChannels() - featureChannelInfo.featureChannelOffset);
+  walk(kept, host, [&](std::size_t at, std::byte* device, std::size_t n) { std::memcpy(device, static_cast<const std::byte*>(dataBytes) + at, n); });
+  storage_->derived.clear();
+}
+
+void Image::readBytes(void* dataBytes, DataLayout dataLayout, std::size_t bytesPerRow, MTL::Region region,
+                      ImageReadWriteParams featureChannelInfo, std::size_t imageIndex) {
+  readBytes(dataBytes, dataLayout, bytesPerRow, 0, region, featureChannelInfo, imageIndex);
+}
+
+void Image::writeBytes(const void* dataBytes, DataLayout dataLayout, std::size_t bytesPerRow, std::size_t bytesPerImage,
+                       MTL::Region region, ImageReadWriteParams featureChannelInfo, std::size_t imageIndex) {
+  writeBytes(dataBytes, dataLayout, 0, bytesPerRow, bytesPerImage, region, featureChannelInfo, imageIndex);
+}
+
+void Image::writeBytes(const void* dataBytes, DataLayout dataLayout, std::size_t bytesPerRow, MTL::Region region,
+                       ImageReadWriteParams featureChannelInfo, std::size_t imageIndex) {
+  writeBytes(dataBytes, dataLayout, 0, bytesPerRow, 0, region, featureChannelInfo, imageIndex);
+}
+
+void Image::readBytes(void* dataBytes, DataLayout dataLayout, std::size_t imageIndex) {
+  const std::size_t element = prim::sizeOf(nn::dtypeOf(featureChannelFormat()));
+  const std::size_t perPixel = dataLayout == DataLayout::HeightxWidthxFeatureChannels ? featureChannels() : 1;
+  readBytes(dataBytes, dataLayout, width() * perPixel * element, {{0, 0, 0}, {width(), height(), 1}}, {0, featureChannels()}, imageIndex);
+}
+
+void Image::writeBytes(const void* dataBytes, DataLayout dataLayout, std::size_t imageIndex) {
+  const std::size_t element = prim::sizeOf(nn::dtypeOf(featureChannelFormat()));
+  const std::size_t perPixel = dataLayout == DataLayout::HeightxWidthxFeatureChannels ? featureChannels() : 1;
+  writeBytes(dataBytes, dataLayout, width() * perPixel * element, {{0, 0, 0}, {width(), height(), 1}}, {0, featureChannels()}, imageIndex);
+}
+
+}  // namespace kovar::MPS
