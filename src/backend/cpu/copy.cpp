@@ -120,13 +120,13 @@ struct Box {
   ProgramRunner runner;
   std::int64_t firstChunk = 0;
 
-  std::int64_t chunks() const { return raw ? raw->blocks() : divideUp(runner.blocks(), ProgramRunner::blocksPerChunk()); }
+  std::int64_t chunks() const { return raw ? raw->blocks() : divideUp(BlockGrid(runner.loops()).blocks, kBlocksPerChunk); }
   void runChunk(std::span<const prim::Bound> args, std::int64_t chunk) const {
     if (raw) return raw->run(args[0].data, args[1].data, chunk);
     std::array<std::byte*, kMaxLoopViews> storage{};
     for (std::size_t i = 0; i < runner.arguments().size(); ++i) storage[i] = args[runner.arguments()[i]].data;
-    const std::int64_t begin = chunk * ProgramRunner::blocksPerChunk();
-    runner.run(runner.loops(), storage.data(), begin, std::min(runner.blocks(), begin + ProgramRunner::blocksPerChunk()));
+    const std::int64_t begin = chunk * kBlocksPerChunk;
+    runner.run(runner.loops(), storage.data(), begin, std::min(BlockGrid(runner.loops()).blocks, begin + kBlocksPerChunk));
   }
 };
 

@@ -10,7 +10,7 @@ base::Status prepareElementwise(const prim::Elementwise& desc, std::span<const p
   plan.body = [runner = std::move(runner)](Context& context, const prim::Invocation& inv) -> base::Status {
     std::array<std::byte*, kMaxLoopViews> storage{};
     for (std::size_t i = 0; i < runner->arguments().size(); ++i) storage[i] = inv.args[runner->arguments()[i]].data;
-    forRanges(context.pool, runner->blocks(), ProgramRunner::blocksPerChunk(),
+    forRanges(context.pool, BlockGrid(runner->loops()).blocks, kBlocksPerChunk,
               [&](std::int64_t begin, std::int64_t end) { runner->run(runner->loops(), storage.data(), begin, end); });
     return {};
   };

@@ -12,7 +12,7 @@ base::Status prepareFill(const prim::Fill& desc, std::span<const prim::View> vie
   auto runner = std::make_shared<const ProgramRunner>(program, views, ProgramRunner::Use::Whole, views[0]);
   plan.body = [runner = std::move(runner)](Context& context, const prim::Invocation& inv) -> base::Status {
     std::byte* storage = inv.args[0].data;
-    forRanges(context.pool, runner->blocks(), ProgramRunner::blocksPerChunk(),
+    forRanges(context.pool, BlockGrid(runner->loops()).blocks, kBlocksPerChunk,
               [&](std::int64_t begin, std::int64_t end) { runner->run(runner->loops(), &storage, begin, end); });
     return {};
   };

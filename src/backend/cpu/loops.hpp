@@ -41,9 +41,11 @@ struct Loops {
     return n;
   }
   /// Byte offsets of plane `index`.
-  std::array<std::int64_t, kMaxLoopViews> plane(std::int64_t index) const {
+  std::array<std::int64_t, kMaxLoopViews> plane(std::int64_t index) const { return position(index, rank - 2); }
+  /// Byte offsets of position `index` of the first `count` axes, in row-major order.
+  std::array<std::int64_t, kMaxLoopViews> position(std::int64_t index, std::size_t count) const {
     std::array<std::int64_t, kMaxLoopViews> at = start;
-    for (std::size_t a = rank - 2; a-- > 0;) {
+    for (std::size_t a = count; a-- > 0;) {
       const std::int64_t i = index % axes[a].count;
       index /= axes[a].count;
       for (std::size_t v = 0; v < views; ++v) at[v] += i * axes[a].step[v];
@@ -66,6 +68,21 @@ constexpr std::int64_t divideUp(std::int64_t a, std::int64_t b) { return (a + b 
 
 /// Elements that one chunk of a parallel loop handles. Fixed, so that the grid depends on the problem alone.
 inline constexpr std::int64_t kChunkElements = 32768;
+
+/// Floats of one block of a loop nest: a handful of such blocks stays in the first-level cache.
+inline constexpr std::int64_t kBlock = 512;
+inline constexpr std::int64_t kBlocksPerChunk = kChunkElements / kBlock;
+
+/// A loop nest cut into blocks of the two innermost axes, each of kBlock elements at most.
+struct BlockGrid {
+  std::int64_t columnBlocks, rowsPerBlock, perPlane, blocks;
+
+  explicit BlockGrid(const Loops& loops)
+      : columnBlocks(divideUp(loops.columns().count, kBlock)),
+        rowsPerBlock(columnBlocks > 1 ? 1 : std::max<std::int64_t>(1, kBlock / loops.columns().count)),
+        perPlane(columnBlocks * divideUp(loops.rows().count, rowsPerBlock)),
+        blocks(perPlane * loops.planes()) {}
+};
 
 /// Spreads [0, count) over the pool in chunks of `grain`: fn(begin, end).
 template <class F> void forRanges(base::ThreadPool& pool, std::int64_t count, std::int64_t grain, F&& fn) {

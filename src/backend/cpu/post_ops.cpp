@@ -50,7 +50,7 @@ void PostOps::applyBlock(const prim::Invocation& inv, float* dstBase, std::int64
     storage[i] = argument == own ? reinterpret_cast<std::byte*>(dstBase) : inv.args[plan_->firstArg + argument].data;
   }
   const Loops part = runner.loops().part(begin, end);
-  runner.run(part, storage.data(), 0, ProgramRunner::blocks(part));
+  runner.run(part, storage.data(), 0, BlockGrid(part).blocks);
 }
 
 }  // namespace kovar::cpu

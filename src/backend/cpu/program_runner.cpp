@@ -7,19 +7,10 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "backend/cpu/pieces.hpp"
 #include "backend/cpu/rows.hpp"
 #include "maths/arithmetic-inl.hpp"
 #include "maths/neuron-inl.hpp"
-
-#ifndef KOVAR_BACKEND_CPU_PROGRAM_RUNNER_ONCE
-#define KOVAR_BACKEND_CPU_PROGRAM_RUNNER_ONCE
-namespace kovar::cpu {
-
-/// Floats of one register. Eight registers and the arguments' lines stay in the first-level cache.
-inline constexpr std::int64_t kBlock = 512;
-
-}  // namespace kovar::cpu
-#endif
 
 HWY_BEFORE_NAMESPACE();
 namespace kovar::cpu {
@@ -140,37 +131,6 @@ void compute(const EwStep& s, const Registers& r, float* d, std::int64_t n) {
   }
 }
 
-/// A block of `rows` by `columns` elements of one argument.
-struct Piece {
-  std::byte* data;
-  DType type;
-  std::int64_t rowStep, columnStep;
-};
-
-HWY_INLINE bool isRun(const Piece& p, std::int64_t rows, std::int64_t columns) {
-  const auto size = static_cast<std::int64_t>(prim::sizeOf(p.type));
-  return (p.columnStep == size || columns == 1) && (rows == 1 || p.rowStep == columns * size);
-}
-
-void loadPiece(const Piece& p, std::int64_t rows, std::int64_t columns, float* d) {
-  const auto size = static_cast<std::int64_t>(prim::sizeOf(p.type));
-  if (isRun(p, rows, columns)) return loadRow(p.type, p.data, size, rows * columns, d);
-  if (columns == 1) return loadRow(p.type, p.data, p.rowStep, rows, d);
-  if (p.columnStep == 0 && p.rowStep == 0) return loadRow(p.type, p.data, 0, rows * columns, d);
-  loadRow(p.type, p.data, p.columnStep, columns, d);
-  for (std::int64_t i = 1; i < rows; ++i) {
-    if (p.rowStep == 0) std::memcpy(d + i * columns, d, static_cast<std::size_t>(columns) * sizeof(float));
-    else loadRow(p.type, p.data + i * p.rowStep, p.columnStep, columns, d + i * columns);
-  }
-}
-
-void storePiece(const float* a, const Piece& p, std::int64_t rows, std::int64_t columns) {
-  const auto size = static_cast<std::int64_t>(prim::sizeOf(p.type));
-  if (isRun(p, rows, columns)) return storeRow(p.type, a, rows * columns, p.data, size);
-  if (columns == 1) return storeRow(p.type, a, rows, p.data, p.rowStep);
-  for (std::int64_t i = 0; i < rows; ++i) storeRow(p.type, a + i * columns, columns, p.data + i * p.rowStep, p.columnStep);
-}
-
 /// All steps on one block; registers live at r.
 void runBlock(const ProgramRunner::Code& code, const Piece* pieces, std::int64_t rows, std::int64_t columns, Registers& r) {
   const std::int64_t n = rows * columns;
@@ -180,8 +140,9 @@ void runBlock(const ProgramRunner::Code& code, const Piece* pieces, std::int64_t
     const EwStep& s = in.step;
     if (s.op == EwOp::Load) {
       const Piece& p = pieces[in.view];
-      if (in.inPlace && p.type == DType::F32 && isRun(p, rows, columns)) {
-        r.at[s.dst] = reinterpret_cast<const float*>(p.data);
+      const float* lies = in.inPlace ? floatsOf(p, rows, columns) : nullptr;
+      if (lies != nullptr) {
+        r.at[s.dst] = lies;
       } else {
         loadPiece(p, rows, columns, r.own[s.dst]);
         r.at[s.dst] = r.own[s.dst];
@@ -191,9 +152,8 @@ void runBlock(const ProgramRunner::Code& code, const Piece* pieces, std::int64_t
     } else {
       float* d = r.own[s.dst];
       if (in.storesThrough) {
-        const Piece& p = pieces[code.instructions[k + 1].view];
-        if (p.type == DType::F32 && isRun(p, rows, columns)) {
-          d = reinterpret_cast<float*>(p.data);
+        if (float* lies = floatsOf(pieces[code.instructions[k + 1].view], rows, columns); lies != nullptr) {
+          d = lies;
           ++k;
         }
       }
@@ -203,30 +163,20 @@ void runBlock(const ProgramRunner::Code& code, const Piece* pieces, std::int64_t
   }
 }
 
+struct RunBlock {
+  const ProgramRunner::Code& code;
+  Registers& registers;
+  HWY_INLINE void operator()(const Piece* pieces, std::int64_t rows, std::int64_t columns) const {
+    runBlock(code, pieces, rows, columns, registers);
+  }
+};
+
 void runBlocks(const ProgramRunner::Code& code, const Loops& loops, std::byte* const* storage, std::int64_t begin,
                std::int64_t end) {
   HWY_ALIGN float buffers[prim::kMaxRegisters][kBlock];
   Registers r;
   for (int i = 0; i < prim::kMaxRegisters; ++i) r.at[i] = r.own[i] = buffers[i];
-  const LoopAxis &rows = loops.rows(), &columns = loops.columns();
-  const std::int64_t columnBlocks = divideUp(columns.count, kBlock);
-  const std::int64_t rowsPerBlock = columnBlocks > 1 ? 1 : std::max<std::int64_t>(1, kBlock / columns.count);
-  const std::int64_t perPlane = columnBlocks * divideUp(rows.count, rowsPerBlock);
-  std::int64_t plane = begin / perPlane, inPlane = begin % perPlane;
-  std::array<std::int64_t, kMaxLoopViews> start = loops.plane(plane);
-  Piece pieces[kMaxLoopViews];
-  for (std::int64_t block = begin; block < end; ++block) {
-    if (inPlane == perPlane) {
-      inPlane = 0;
-      start = loops.plane(++plane);
-    }
-    const std::int64_t row = inPlane / columnBlocks * rowsPerBlock, column = inPlane % columnBlocks * kBlock;
-    for (std::size_t v = 0; v < loops.views; ++v)
-      pieces[v] = {storage[v] + start[v] + row * rows.step[v] + column * columns.step[v], code.types[v], rows.step[v],
-                   columns.step[v]};
-    runBlock(code, pieces, std::min(rowsPerBlock, rows.count - row), std::min(kBlock, columns.count - column), r);
-    ++inPlane;
-  }
+  walkBlocks(loops, code.types.data(), storage, begin, end, RunBlock{code, r});
 }
 
 void runOneRow(const ProgramRunner::Code& code, std::size_t views, std::byte* const* first, const std::int64_t* step,
@@ -314,14 +264,6 @@ ProgramRunner::ProgramRunner(const prim::Program& program, std::span<const prim:
   for (std::size_t v = 0; v < used.size(); ++v) code_.types[v] = used[v].dtype;
   loops_ = mergeLoops(used);
 }
-
-std::int64_t ProgramRunner::blocks(const Loops& loops) {
-  const std::int64_t columns = loops.columns().count, rows = loops.rows().count;
-  if (columns > kBlock) return loops.planes() * rows * divideUp(columns, kBlock);
-  return loops.planes() * divideUp(rows, std::max<std::int64_t>(1, kBlock / columns));
-}
-
-std::int64_t ProgramRunner::blocksPerChunk() { return kChunkElements / kBlock; }
 
 void ProgramRunner::run(const Loops& loops, std::byte* const* storage, std::int64_t begin, std::int64_t end) const {
   HWY_DYNAMIC_DISPATCH(runBlocks)(code_, loops, storage, begin, end);

@@ -30,13 +30,7 @@ class ProgramRunner {
   /// Arguments in the order that run() takes their storages: program argument numbers (that of `result` is views.size()).
   std::span<const std::size_t> arguments() const { return arguments_; }
 
-  /// Blocks of the whole nest, and of a part of it.
-  std::int64_t blocks() const { return blocks(loops_); }
-  static std::int64_t blocks(const Loops& loops);
-  /// Blocks that make up one chunk of parallel work.
-  static std::int64_t blocksPerChunk();
-
-  /// Runs blocks [begin, end) of `loops` (loops() or a part of it). `storage[i]` is the first byte of the storage of
+  /// Runs blocks [begin, end) of BlockGrid(loops), loops() or a part of it. `storage[i]` is the first byte of the storage of
   /// arguments()[i].
   void run(const Loops& loops, std::byte* const* storage, std::int64_t begin, std::int64_t end) const;
 

@@ -44,6 +44,11 @@ HWY_INLINE Floats loadPart(const float* p, std::int64_t n) {
 #endif
 }
 
+/// The same with `other` in the lanes beyond n.
+HWY_INLINE Floats loadPartOr(const float* p, std::int64_t n, Floats other) {
+  return Floats(hn::IfThenElse(hn::FirstN(kTag, static_cast<std::size_t>(n)), loadPart(p, n).raw, other.raw));
+}
+
 /// Writes the first n lanes only.
 HWY_INLINE void storePart(Floats v, float* p, std::int64_t n) {
 #if HWY_TARGET <= HWY_AVX2
@@ -204,6 +209,20 @@ inline void storeRow(DType type, const float* in, std::int64_t n, std::byte* p, 
     case DType::U32: return storeStrided<DType::U32>(in, n, p, step);
   }
 }
+
+/// All lanes, combined from the first to the last.
+template <class F> HWY_INLINE float acrossLanes(Floats v, const F& combine) {
+  HWY_ALIGN float lanes[kLanes];
+  m::store(v, lanes);
+  float result = lanes[0];
+  for (std::int64_t i = 1; i < kLanes; ++i) result = combine(result, lanes[i]);
+  return result;
+}
+
+struct PlusLanes {
+  HWY_INLINE float operator()(float a, float b) const { return a + b; }
+  HWY_INLINE Floats operator()(Floats a, Floats b) const { return a + b; }
+};
 
 /// True when a run of elements may be used where it lies: float32, one after another.
 inline bool isFloatRun(DType type, std::int64_t step) { return type == DType::F32 && step == sizeof(float); }
