@@ -42,6 +42,7 @@
 //
 // Exactness: no multiply and add is ever fused but by fma(). On targets with FMA (KOVAR_LANES_FUSED) all functions give
 // the same bits as the float versions and as CUDA; on SSE4 fma() rounds twice and results may differ in the last place.
+// Never negate the result of fma(): gcc makes one instruction of it that gives the other zero. Negate its operands.
 
 #include <cstdint>
 

@@ -80,16 +80,20 @@ struct CategoricalCrossEntropy {
   }
 };
 
-/// Labels 0 and 1 stand for the sides -1 and 1.
+/// Labels 0 and 1 stand for the sides -1 and 1; the margin is 1 - side * y.
 struct Hinge {
-  KOVAR_LOSS(value) { return pickGreater(V(0.f), fma(-side(t), y, V(1.f))); }
-  KOVAR_LOSS(gradient) { return select(fma(-side(t), y, V(1.f)) > V(0.f), -side(t), V(0.f)); }
-  KOVAR_LOSS(labelGradient) { return select(fma(-side(t), y, V(1.f)) > V(0.f), V(-2.f) * y, V(0.f)); }
+  KOVAR_LOSS(value) { return pickGreater(V(0.f), margin(y, t)); }
+  KOVAR_LOSS(gradient) { return select(margin(y, t) > V(0.f), minusSide(t), V(0.f)); }
+  KOVAR_LOSS(labelGradient) { return select(margin(y, t) > V(0.f), V(-2.f) * y, V(0.f)); }
 
  private:
   template <class V>
-  KOVAR_LANE static V side(V t) {
-    return fma(t, V(2.f), V(-1.f));
+  KOVAR_LANE static V minusSide(V t) {
+    return fma(t, V(-2.f), V(1.f));
+  }
+  template <class V>
+  KOVAR_LANE static V margin(V y, V t) {
+    return fma(minusSide(t), y, V(1.f));
   }
 };
 

@@ -27,20 +27,20 @@ struct ReLU {
   float a;
   static constexpr bool kPerChannel = false;
   KOVAR_NEURON fwd(V x) const { return select(x >= V(0.f), x, V(a) * x); }
-  KOVAR_NEURON bwd(V x, V g) const { return select(x >= V(0.f), g, V(a) * g); }
+  KOVAR_NEURON bwd(V x, V g) const { return select(x >= V(0.f), g, select(x < V(0.f), V(a) * g, x)); }
 };
 
 /// ReLU with a == 0: one instruction, and 0 for -infinity.
 struct ReLUZero {
   static constexpr bool kPerChannel = false;
   KOVAR_NEURON fwd(V x) const { return pickGreater(V(0.f), x); }
-  KOVAR_NEURON bwd(V x, V g) const { return select(x >= V(0.f), g, V(0.f)); }
+  KOVAR_NEURON bwd(V x, V g) const { return select(x >= V(0.f), g, pickGreater(V(0.f), x)); }
 };
 
 struct PReLU {
   static constexpr bool kPerChannel = true;
   KOVAR_NEURON fwd(V x, V a) const { return select(x >= V(0.f), x, a * x); }
-  KOVAR_NEURON bwd(V x, V g, V a) const { return select(x >= V(0.f), g, a * g); }
+  KOVAR_NEURON bwd(V x, V g, V a) const { return select(x >= V(0.f), g, select(x < V(0.f), a * g, x)); }
 };
 
 /// Below: the rectifier that b cuts off, ReLU or ReLUZero. The derivative is 0 wherever the minimum picks b.
@@ -76,7 +76,7 @@ struct HardSigmoid {
   KOVAR_NEURON fwd(V x) const { return clamp(fma(V(a), x, V(b)), V(0.f), V(1.f)); }
   KOVAR_NEURON bwd(V x, V g) const {
     const V u = fma(V(a), x, V(b));
-    return select(both(u >= V(0.f), u <= V(1.f)), g * V(a), V(0.f));
+    return select(both(u >= V(0.f), u <= V(1.f)), g * V(a), select(isNaN(u), u, V(0.f)));
   }
 };
 
@@ -94,7 +94,7 @@ struct TanH {
 struct Absolute {
   static constexpr bool kPerChannel = false;
   KOVAR_NEURON fwd(V x) const { return abs(x); }
-  KOVAR_NEURON bwd(V x, V g) const { return select(x > V(0.f), g, select(x < V(0.f), -g, V(0.f))); }
+  KOVAR_NEURON bwd(V x, V g) const { return select(x > V(0.f), g, select(x < V(0.f), -g, x + V(0.f))); }
 };
 
 struct SoftPlus {

@@ -7,7 +7,8 @@
 //   neuronForward(functor, x, a)        the same call for every functor: a is used by PReLU alone
 //   neuronBackward(functor, x, g, a)
 //
-// All of them take V = Floats and V = float. A NaN source gives a NaN result, infinities give the limit of the formula.
+// All of them take V = Floats and V = float. A NaN source gives a NaN result, backward too (but for None and
+// Linear, whose derivative does not read it); infinities give the limit of the formula.
 
 #include <array>
 #include <cstddef>
