@@ -13,9 +13,6 @@
 namespace kovar::base::io {
 namespace {
 
-constexpr std::uint64_t kMostChunkBytes = std::uint64_t{8} << 20;  // of a text or profile chunk, unpacked
-constexpr png_uint_32 kMostChunks = 1000;
-
 struct Reading {
   png_structp png = nullptr;
   png_infop info = nullptr;
@@ -72,8 +69,9 @@ void onWrite(png_structp png, png_bytep bytes, std::size_t size) {
 bool readHead(Reading& state) {
   if (setjmp(png_jmpbuf(state.png))) return false;
   png_set_read_fn(state.png, &state, onRead);
-  png_set_chunk_malloc_max(state.png, kMostChunkBytes);
-  png_set_chunk_cache_max(state.png, kMostChunks);
+  // Of the optional chunks only tRNS changes pixels. The others are skipped: libpng would take all the memory that a
+  // text chunk says it has or unpacks to.
+  png_set_keep_unknown_chunks(state.png, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
   png_set_user_limits(state.png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);  // our own limits say it in our own words
   png_read_info(state.png, state.info);
   state.width = png_get_image_width(state.png, state.info);

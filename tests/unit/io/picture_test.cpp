@@ -211,17 +211,27 @@ TEST(Png, RefusesBombsBeforeTakingMemory) {
   EXPECT_EQ(textOf(decodePng(frame({16384, 16384, 8, 2}, line), "big")),
             "cannot read 'big': the picture needs 805306368 bytes, wanted at most 268435456");
   EXPECT_THAT(textOf(decodePng(frame({0, 1, 8, 0}, line), "none")), HasSubstr("as PNG: Invalid IHDR data"));
-  // A text chunk of little input that unpacks to a lot.
+}
+
+// A text chunk whose length says 1.9 GB (found by the fuzzer), and one that unpacks to far more than it has.
+TEST(Png, SkipsTextChunks) {
+  Bytes claimed = makePng({1, 1, 8, 0}, {9});
+  Bytes head;
+  put32(head, 0x7700000f);
+  head.insert(head.end(), {'z', 'T', 'X', 't', 'k', 0, 0});
+  claimed.insert(claimed.begin() + 33, head.begin(), head.end());  // after IHDR
+  EXPECT_THAT(textOf(decodePng(claimed, "text")), EndsWith("the file ends too early; is it cut short?"));
+
   Bytes packed(100'000);
   uLongf size = packed.size();
   const Bytes zeros(20'000'000);
   ASSERT_EQ(compress(packed.data(), &size, zeros.data(), zeros.size()), Z_OK);
   Bytes text = {'k', 0, 0};
   text.insert(text.end(), packed.begin(), packed.begin() + static_cast<std::ptrdiff_t>(size));
-  Bytes bytes = makePng({1, 1, 8, 0}, {9});
   Bytes extra;
-  chunk(extra, "zTXt", text);
-  bytes.insert(bytes.begin() + 33, extra.begin(), extra.end());  // after IHDR
+  for (int i = 0; i < 300; ++i) chunk(extra, "zTXt", text);
+  Bytes bytes = makePng({1, 1, 8, 0}, {9});
+  bytes.insert(bytes.begin() + 33, extra.begin(), extra.end());
   EXPECT_EQ(textOf(decodePng(bytes, "text")), "decoded");
 }
 
