@@ -2,7 +2,7 @@
 
 namespace kovar::cpu {
 
-Loops mergeLoops(std::span<const prim::View> views) {
+Loops mergeLoops(std::span<const prim::View> views, bool lastAlone) {
   Loops loops;
   loops.views = views.size();
   for (std::size_t v = 0; v < views.size(); ++v)
@@ -11,10 +11,11 @@ Loops mergeLoops(std::span<const prim::View> views) {
   for (int axis = 0; axis < views[0].rank; ++axis) {
     LoopAxis next;
     next.count = views[0].dim(axis);
-    if (next.count == 1 && axis > 0) continue;
+    const bool alone = lastAlone && axis + 1 == views[0].rank;
+    if (next.count == 1 && axis > 0 && !alone) continue;
     for (std::size_t v = 0; v < views.size(); ++v)
       next.step[v] = views[v].stride(axis) * static_cast<std::int64_t>(sizeOf(views[v].dtype));
-    bool merges = loops.rank > 0;
+    bool merges = loops.rank > 0 && !alone;
     for (std::size_t v = 0; merges && v < views.size(); ++v)
       merges = loops.axes[loops.rank - 1].count == 1 || loops.axes[loops.rank - 1].step[v] == next.step[v] * next.count;
     if (merges) {

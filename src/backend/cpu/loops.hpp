@@ -61,8 +61,8 @@ struct Loops {
   }
 };
 
-/// Merges the axes of views that have equal dims.
-Loops mergeLoops(std::span<const prim::View> views);
+/// Merges the axes of views that have equal dims. With `lastAlone` the last axis stays by itself, as columns().
+Loops mergeLoops(std::span<const prim::View> views, bool lastAlone = false);
 
 constexpr std::int64_t divideUp(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -73,13 +73,14 @@ inline constexpr std::int64_t kChunkElements = 32768;
 inline constexpr std::int64_t kBlock = 512;
 inline constexpr std::int64_t kBlocksPerChunk = kChunkElements / kBlock;
 
-/// A loop nest cut into blocks of the two innermost axes, each of kBlock elements at most.
+/// A loop nest cut into blocks of the two innermost axes, each of `capacity` elements at most.
 struct BlockGrid {
-  std::int64_t columnBlocks, rowsPerBlock, perPlane, blocks;
+  std::int64_t capacity, columnBlocks, rowsPerBlock, perPlane, blocks;
 
-  explicit BlockGrid(const Loops& loops)
-      : columnBlocks(divideUp(loops.columns().count, kBlock)),
-        rowsPerBlock(columnBlocks > 1 ? 1 : std::max<std::int64_t>(1, kBlock / loops.columns().count)),
+  explicit BlockGrid(const Loops& loops, std::int64_t blockCapacity = kBlock)
+      : capacity(blockCapacity),
+        columnBlocks(divideUp(loops.columns().count, capacity)),
+        rowsPerBlock(columnBlocks > 1 ? 1 : std::max<std::int64_t>(1, capacity / loops.columns().count)),
         perPlane(columnBlocks * divideUp(loops.rows().count, rowsPerBlock)),
         blocks(perPlane * loops.planes()) {}
 };

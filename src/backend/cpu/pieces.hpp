@@ -50,12 +50,11 @@ HWY_INLINE float* floatsOf(const Piece& p, std::int64_t rows, std::int64_t colum
   return p.type == DType::F32 && isRun(p, rows, columns) ? reinterpret_cast<float*>(p.data) : nullptr;
 }
 
-/// Calls fn(pieces, rows, columns) for blocks [begin, end) of BlockGrid(loops).
+/// Calls fn(pieces, rows, columns) for blocks [begin, end) of a grid over the loops.
 template <class F>
-HWY_INLINE void walkBlocks(const Loops& loops, const DType* types, std::byte* const* storage, std::int64_t begin,
+HWY_INLINE void walkBlocks(const Loops& loops, const BlockGrid& grid, const DType* types, std::byte* const* storage, std::int64_t begin,
                            std::int64_t end, const F& fn) {
   const LoopAxis &rows = loops.rows(), &columns = loops.columns();
-  const BlockGrid grid(loops);
   std::int64_t plane = begin / grid.perPlane, inPlane = begin % grid.perPlane;
   std::array<std::int64_t, kMaxLoopViews> start = loops.plane(plane);
   Piece pieces[kMaxLoopViews];
@@ -64,11 +63,11 @@ HWY_INLINE void walkBlocks(const Loops& loops, const DType* types, std::byte* co
       inPlane = 0;
       start = loops.plane(++plane);
     }
-    const std::int64_t row = inPlane / grid.columnBlocks * grid.rowsPerBlock, column = inPlane % grid.columnBlocks * kBlock;
+    const std::int64_t row = inPlane / grid.columnBlocks * grid.rowsPerBlock, column = inPlane % grid.columnBlocks * grid.capacity;
     for (std::size_t v = 0; v < loops.views; ++v)
       pieces[v] = {storage[v] + start[v] + row * rows.step[v] + column * columns.step[v], types[v], rows.step[v],
                    columns.step[v]};
-    fn(pieces, std::min(grid.rowsPerBlock, rows.count - row), std::min(kBlock, columns.count - column));
+    fn(pieces, std::min(grid.rowsPerBlock, rows.count - row), std::min(grid.capacity, columns.count - column));
     ++inPlane;
   }
 }

@@ -176,7 +176,7 @@ void runBlocks(const ProgramRunner::Code& code, const Loops& loops, std::byte* c
   HWY_ALIGN float buffers[prim::kMaxRegisters][kBlock];
   Registers r;
   for (int i = 0; i < prim::kMaxRegisters; ++i) r.at[i] = r.own[i] = buffers[i];
-  walkBlocks(loops, code.types.data(), storage, begin, end, RunBlock{code, r});
+  walkBlocks(loops, BlockGrid(loops), code.types.data(), storage, begin, end, RunBlock{code, r});
 }
 
 void runOneRow(const ProgramRunner::Code& code, std::size_t views, std::byte* const* first, const std::int64_t* step,

@@ -94,7 +94,7 @@ template <StepKind kKind>
 void stepBlocks(const StepRule& rule, const Loops& loops, const DType* types, std::byte* const* storage, std::int64_t begin,
                 std::int64_t end) {
   HWY_ALIGN float buffers[kMaxStepArgs][kBlock];
-  walkBlocks(loops, types, storage, begin, end, StepBlock<kKind>{rule, buffers});
+  walkBlocks(loops, BlockGrid(loops), types, storage, begin, end, StepBlock<kKind>{rule, buffers});
 }
 
 void runStep(const StepRule& rule, const Loops& loops, const DType* types, std::byte* const* storage, std::int64_t begin,
