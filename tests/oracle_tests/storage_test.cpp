@@ -54,6 +54,7 @@ TEST(OracleFormats, HalfRoundTripAndMonotone) {
   }
 }
 
+#ifndef __clang__  // clang 14 has no such type on x86-64
 TEST(OracleFormats, HalfAgreesWithTheCompilers) {
   test::forCases(1, [](test::Case& k) {
     for (int i = 0; i < 20000; ++i) {
@@ -62,6 +63,7 @@ TEST(OracleFormats, HalfAgreesWithTheCompilers) {
     }
   });
 }
+#endif
 
 TEST(OracleFormats, Unorm) {
   for (int i = 0; i < 256; ++i) EXPECT_EQ(toUnorm8(fromUnorm8(static_cast<uint8_t>(i))), i);
@@ -110,6 +112,9 @@ TEST(OracleLayout, StridesLeaveGaps) {
     const Tensor back = writeBytes(t, buffer, Tensor(3, 4, 5, 8, -2.0));
     EXPECT_EQ(static_cast<size_t>(std::count(back.v.begin(), back.v.end(), -2.0)), back.size() - 48);
     EXPECT_EQ(back.at(2, 3, 3, 7), image.at(2, 3, 3, 7));
+    t.imageIndex = 0, t.z0 = 1;  // the first image may be named either way
+    EXPECT_EQ(readBytes(t, image, std::vector<double>(buffer.size(), -1.0)), buffer);
+    EXPECT_EQ(writeBytes(t, buffer, Tensor(3, 4, 5, 8, -2.0)).v, back.v);
   }
 }
 
