@@ -42,6 +42,10 @@ TapRange tapRange(const prim::Window& window, std::int64_t p, std::int64_t exten
 /// Bias gradient: sums dst's float32 pixels in a fixed order, images in order, each in rows. Adds when `accumulate`.
 void biasGradient(Context& context, const ConvShape& s, const float* dst, float* diffBias);
 
+#if KOVAR_HAS_ONEDNN
+base::Status prepareConvOnednn(const prim::Conv& desc, std::span<const prim::View> views, const prim::PrepareOptions& options,
+                               CpuPlan& plan);
+#endif
 base::Status prepareConvGeneric(const prim::Conv& desc, std::span<const prim::View> views, const prim::PrepareOptions& options,
                                 CpuPlan& plan);
 

@@ -1,0 +1,269 @@
+// Every implementation of the convolution by name, against the double-precision oracle.
+
+#include "oracle/conv.hpp"
+
+#include <gtest/gtest.h>
+
+#include "conformance/device_case.hpp"
+#include "support/compare.hpp"
+
+namespace kovar::test {
+namespace {
+
+using oracle::Tensor;
+using prim::Direction;
+using prim::DType;
+using prim::View;
+
+struct Problem {
+  prim::Conv desc;
+  long n = 1, hs = 1, ws = 1, ci = 1, hd = 1, wd = 1, co = 1;
+  DType srcType = DType::F32, dstType = DType::F32;
+  bool broadcastPost = false;
+};
+
+oracle::Conv oracleOf(const Problem& p) {
+  oracle::Conv c;
+  c.inputChannels = static_cast<size_t>(p.ci), c.outputChannels = static_cast<size_t>(p.co);
+  c.kernelHeight = p.desc.y.kernel, c.kernelWidth = p.desc.x.kernel;
+  c.strideY = p.desc.y.stride, c.strideX = p.desc.x.stride;
+  c.dilationY = p.desc.y.dilation, c.dilationX = p.desc.x.dilation;
+  c.groups = static_cast<size_t>(p.desc.groups);
+  // The oracle counts from the centre tap.
+  c.at.offset.y = p.desc.y.extent() / 2 - p.desc.y.pad;
+  c.at.offset.x = p.desc.x.extent() / 2 - p.desc.x.pad;
+  return c;
+}
+
+Tensor randomOf(Random& r, DType t, long n, long h, long w, long c) {
+  return randomTensor(r, static_cast<size_t>(n), static_cast<size_t>(h), static_cast<size_t>(w), static_cast<size_t>(c),
+                      domainOf(t), formatOf(t));
+}
+
+/// The random problems: mostly what networks have, and always something odd.
+Problem randomProblem(Random& r) {
+  Problem p;
+  p.desc.direction = r.pick({Direction::Forward, Direction::Data, Direction::Weights});
+  p.n = r.chance(0.2) ? r.integer(8, 19) : r.integer(1, 3);
+  const bool large = r.chance(0.2);
+  p.desc.groups = 1;
+  if (r.chance(0.15)) {  // depthwise
+    p.desc.groups = static_cast<int>(r.chance(0.5) ? 16 * r.integer(1, 2) : r.integer(2, 9));
+    p.ci = p.desc.groups;
+    p.co = p.ci * r.integer(1, 2);
+  } else if (r.chance(0.15)) {
+    p.desc.groups = static_cast<int>(r.integer(2, 4));
+    p.ci = p.desc.groups * r.pick({1L, 3L, 4L, 16L}), p.co = p.desc.groups * r.pick({1L, 2L, 4L, 16L});
+  } else {
+    p.ci = large ? r.pick({16L, 32L, 64L, 144L}) : r.chance(0.5) ? 4 * r.integer(1, 5) : r.integer(1, 19);
+    p.co = large ? r.pick({16L, 48L, 64L, 160L}) : r.chance(0.5) ? 4 * r.integer(1, 9) : r.integer(1, 35);
+  }
+  for (prim::Window* w : {&p.desc.y, &p.desc.x}) {
+    w->kernel = static_cast<int>(r.chance(0.3) ? 1 : r.pick({2L, 3L, 3L, 5L, 7L}));
+    w->stride = static_cast<int>(r.chance(0.7) ? 1 : r.integer(2, 3));
+    w->dilation = static_cast<int>(r.chance(0.85) ? 1 : 2);
+  }
+  if (r.chance(0.7)) {
+    const prim::Window y = p.desc.y;
+    p.desc.x = y;
+  }
+  long* sizes[2][2] = {{&p.hs, &p.hd}, {&p.ws, &p.wd}};
+  prim::Window* windows[2] = {&p.desc.y, &p.desc.x};
+  for (int a = 0; a < 2; ++a) {
+    prim::Window& w = *windows[a];
+    long &s = *sizes[a][0], &d = *sizes[a][1];
+    s = r.integer(1, large ? 20 : 11);
+    if (r.chance(0.6)) {  // same
+      d = (s + w.stride - 1) / w.stride;
+      w.pad = static_cast<int>(std::max(0L, (d - 1) * w.stride + w.extent() - s) / 2);
+    } else if (r.chance(0.5) && s >= w.extent()) {  // valid
+      d = (s - w.extent()) / w.stride + 1;
+      w.pad = 0;
+    } else {  // wild
+      d = r.integer(1, s + 4);
+      w.pad = static_cast<int>(r.integer(-2, w.extent()));
+    }
+  }
+  const bool plainTypes = r.chance(0.7);
+  const auto type = [&] { return plainTypes ? DType::F32 : r.pick({DType::F32, DType::F16, DType::F16, DType::Unorm8, DType::Unorm16}); };
+  p.srcType = type(), p.dstType = type();
+  p.desc.bias = p.desc.direction != Direction::Data && r.chance(0.6);
+  p.desc.accumulate = p.desc.direction == Direction::Weights && r.chance(0.4);
+  if (p.desc.direction != Direction::Weights && r.chance(0.4)) {
+    p.desc.post = testProgram();
+    p.broadcastPost = r.chance(0.5);
+  }
+  return p;
+}
+
+View weightsView(const Problem& p) {
+  return View::contiguous(DType::F32, {p.co, p.desc.y.kernel, p.desc.x.kernel, p.ci / p.desc.groups});
+}
+
+/// Applies testProgram() to the oracle's result; `other` as the view reads it.
+oracle::Result afterProgram(oracle::Result v, const std::vector<double>& other, std::vector<double>& kept) {
+  kept.clear();
+  for (size_t i = 0; i < v.value.v.size(); ++i) {
+    const double before = 0.5 * v.value.v[i] + 0.25;
+    kept.push_back(before);
+    v.value.v[i] = std::max(before + other[i], -0.75);
+    v.magnitude.v[i] = 0.5 * v.magnitude.v[i] + 1.25 + std::fabs(other[i]);
+  }
+  return v;
+}
+
+class Devices {
+ public:
+  std::vector<prim::Backend*> all() const { return {one_.get(), two_.get()}; }
+  prim::Backend& one() const { return *one_; }
+
+ private:
+  std::unique_ptr<prim::Backend> one_ = cpu::makeCpuBackend(1), two_ = cpu::makeCpuBackend(2);
+};
+
+std::vector<float> clampedTo(DType t, std::vector<double>& expected) {
+  if (t == DType::Unorm8 || t == DType::Unorm16)
+    for (double& v : expected) v = std::clamp(v, 0.0, 1.0);
+  return {};
+}
+
+/// Runs forward or data: they have the same shape of test.
+void runResult(const Problem& p, Case& c, const Devices& devices, std::map<std::string, int>& ran) {
+  Random& r = c.random;
+  const bool forward = p.desc.direction == Direction::Forward;
+  const oracle::Conv conv = oracleOf(p);
+  const Tensor src = forward ? randomOf(r, p.srcType, p.n, p.hs, p.ws, p.ci) : randomOf(r, p.dstType, p.n, p.hd, p.wd, p.co);
+  const DType inType = forward ? p.srcType : p.dstType, outType = forward ? p.dstType : p.srcType;
+  const Tensor zero = forward ? Tensor(static_cast<size_t>(p.n), static_cast<size_t>(p.hd), static_cast<size_t>(p.wd), static_cast<size_t>(p.co))
+                              : Tensor(static_cast<size_t>(p.n), static_cast<size_t>(p.hs), static_cast<size_t>(p.ws), static_cast<size_t>(p.ci));
+  std::vector<double> weights = randomValues(r, conv.weightCount(), {-1, 1, false});
+  for (double& w : weights) w = static_cast<float>(w);
+  std::vector<double> bias;
+  if (p.desc.bias) bias = randomValues(r, conv.outputChannels, {-1, 1, false});
+  oracle::Result expected = forward ? oracle::convForward(conv, src, weights, bias, zero) : oracle::convDataGradient(conv, weights, src, zero);
+  const auto dims = [](const Tensor& t, DType type, Random& random) {
+    return randomImageView(random, type, static_cast<long>(t.n), static_cast<long>(t.h), static_cast<long>(t.w), static_cast<long>(t.c));
+  };
+  std::vector<Argument> args;
+  args.push_back({dims(src, inType, r), src.v});
+  args.push_back({weightsView(p), weights});
+  if (p.desc.bias) args.push_back({View::contiguous(DType::F32, {p.co}), bias});
+  const size_t out = args.size();
+  args.push_back({dims(zero, outType, r), std::vector<double>(zero.size(), 0.5), true});
+  std::vector<double> kept;
+  if (!p.desc.post.empty()) {
+    View other = View::image(DType::F32, static_cast<long>(zero.n), static_cast<long>(zero.h), static_cast<long>(zero.w), static_cast<long>(zero.c),
+                             static_cast<long>(zero.c));
+    std::vector<double> values = randomValues(r, zero.size(), {-1, 1, false});
+    if (p.broadcastPost) {  // one value a channel
+      other.strides = {0, 0, 0, 1};
+      for (size_t i = 0; i < values.size(); ++i) values[i] = values[i % zero.c];
+    }
+    expected = afterProgram(std::move(expected), values, kept);
+    args.push_back({other, values});
+    args.push_back({randomImageView(r, DType::F32, static_cast<long>(zero.n), static_cast<long>(zero.h), static_cast<long>(zero.w),
+                                    static_cast<long>(zero.c)),
+                    std::vector<double>(zero.size(), 0.5), true});
+  }
+  clampedTo(outType, expected.value.v);
+  const DeviceCase device(p.desc, args);
+  c.text = device.text();
+  for (const std::string& name : device.candidates(devices.one())) {
+    const bool took = device.run(devices.all(), name, [&](const std::vector<std::vector<float>>& got) {
+      Compare how;
+      how.tolerance = {1e-5, 1e-37};
+      how.storage = formatOf(outType);
+      how.maxZeroShare = 1.0;  // windows may lie outside
+      EXPECT_TRUE(compare(got[out], expected, how)) << name;
+      if (!kept.empty()) {
+        how.storage = oracle::Format::Float32;
+        EXPECT_TRUE(compare(got[out + 2], kept, expected.magnitude.v, how, &expected.value)) << name << ", stored before the end";
+      }
+    });
+    ran[name] += took;
+    EXPECT_TRUE(took || name != "cpu:conv:generic") << "the last candidate takes everything";
+  }
+}
+
+void runWeights(const Problem& p, Case& c, const Devices& devices, std::map<std::string, int>& ran) {
+  Random& r = c.random;
+  const oracle::Conv conv = oracleOf(p);
+  const Tensor src = randomOf(r, p.srcType, p.n, p.hs, p.ws, p.ci), dst = randomOf(r, p.dstType, p.n, p.hd, p.wd, p.co);
+  oracle::WeightGradient expected = oracle::convWeightGradient(conv, src, dst);
+  std::vector<double> before = randomValues(r, conv.weightCount(), {-1, 1, false}), biasBefore(conv.outputChannels, 0.25);
+  for (size_t i = 0; i < before.size(); ++i) {
+    before[i] = static_cast<float>(before[i]);
+    if (!p.desc.accumulate) continue;
+    expected.weights[i] += before[i], expected.weightsMagnitude[i] += std::fabs(before[i]);
+  }
+  for (size_t i = 0; i < biasBefore.size() && p.desc.accumulate; ++i)
+    expected.bias[i] += biasBefore[i], expected.biasMagnitude[i] += 0.25;
+  std::vector<Argument> args;
+  args.push_back({randomImageView(r, p.srcType, p.n, p.hs, p.ws, p.ci), src.v});
+  args.push_back({randomImageView(r, p.dstType, p.n, p.hd, p.wd, p.co), dst.v});
+  args.push_back({weightsView(p), before, true});
+  if (p.desc.bias) args.push_back({View::contiguous(DType::F32, {p.co}), biasBefore, true});
+  const DeviceCase device(p.desc, args);
+  c.text = device.text();
+  for (const std::string& name : device.candidates(devices.one())) {
+    const bool took = device.run(devices.all(), name, [&](const std::vector<std::vector<float>>& got) {
+      Compare how;
+      how.tolerance = {1e-5, 1e-37};
+      how.maxZeroShare = 1.0;
+      EXPECT_TRUE(compare(got[2], expected.weights, expected.weightsMagnitude, how)) << name;
+      if (!p.desc.bias) return;
+      EXPECT_TRUE(compare(got[3], expected.bias, expected.biasMagnitude, how)) << name << ", bias";
+    });
+    ran[name] += took;
+    EXPECT_TRUE(took || name != "cpu:conv:generic") << "the last candidate takes everything";
+  }
+}
+
+TEST(ConvConformance, RandomProblems) {
+  const Devices devices;
+  std::map<std::string, int> ran;
+  constexpr int kCases = 300;
+  forCases(kCases, [&](Case& c) {
+    const Problem p = randomProblem(c.random);
+    if (p.desc.direction == Direction::Weights) runWeights(p, c, devices, ran);
+    else runResult(p, c, devices, ran);
+  });
+  if (std::getenv("KOVAR_TEST_CASE") != nullptr) return;
+  for (const auto& [name, count] : ran) EXPECT_GE(count, kCases / 10) << name << " ran too rarely to be tested";
+}
+
+// Shapes large enough that each way of sharing work between threads is taken: images, rows, channel blocks, batch parts.
+TEST(ConvConformance, EveryGrid) {
+  const Devices devices;
+  std::map<std::string, int> ran;
+  struct Shape {
+    long n, size, ci, co;
+    int kernel, stride, groups;
+  };
+  const Shape shapes[] = {{16, 14, 16, 32, 5, 1, 1}, {1, 28, 24, 32, 3, 1, 1},  {1, 7, 160, 192, 3, 1, 1},   {2, 9, 128, 256, 1, 1, 1},
+                          {3, 33, 3, 16, 7, 2, 1},   {1, 40, 64, 64, 3, 2, 64}, {9, 15, 32, 32, 3, 1, 4},    {20, 12, 1, 32, 5, 1, 1},
+                          {1, 16, 192, 130, 3, 2, 1}, {5, 10, 48, 40, 3, 1, 1}};
+  const Direction directions[] = {Direction::Forward, Direction::Data, Direction::Weights};
+  forCases(static_cast<int>(std::size(shapes)) * 3, [&](Case& c) {
+    const Shape& s = shapes[c.index / 3];
+    Problem p;
+    p.desc.direction = directions[c.index % 3];
+    p.n = s.n, p.hs = p.ws = s.size, p.ci = s.ci, p.co = s.co;
+    p.desc.y = {s.kernel, s.stride, 1, (s.kernel - 1) / 2};
+    p.desc.x = p.desc.y;
+    p.desc.groups = s.groups;
+    p.hd = p.wd = (s.size + 2 * p.desc.y.pad - s.kernel) / s.stride + 1;
+    if (p.desc.direction == Direction::Weights) {
+      p.desc.bias = true, p.desc.accumulate = c.index % 2 == 1;
+      runWeights(p, c, devices, ran);
+    } else {
+      p.desc.bias = p.desc.direction == Direction::Forward;
+      p.desc.post = testProgram();
+      p.broadcastPost = c.index % 2 == 1;
+      runResult(p, c, devices, ran);
+    }
+  });
+}
+
+}  // namespace
+}  // namespace kovar::test
