@@ -43,6 +43,8 @@ struct Access {
 
   static const std::shared_ptr<const ForwardRecord>& record(const MPS::NNGradientState& state) { return state.record_; }
   static void setRecord(MPS::NNGradientState& state, std::shared_ptr<const ForwardRecord> record) { state.record_ = std::move(record); }
+  /// A gradient state that carries nothing but the record.
+  static Ref<MPS::State> plainGradientState(const StateRequest& request);
   template <class S, class... A> static Ref<S> make(A&&... args) { return Ref<S>(new S(std::forward<A>(args)...)); }
 };
 

@@ -73,6 +73,7 @@ struct Call {
   std::vector<MPS::ImageBatch> sourceImages;
   MPS::ImageBatch destinationImages;
   MTL::Region region;  ///< the clip rectangle after clamping, in destination pixels
+  bool automatic = false;  ///< the kernel made the destination itself; a gradient took its properties from the state
 
   /// Source `index` read so that element (y, x) is destination pixel (y, x): a plain view where it lies inside the source,
   /// else a temporary with the edge mode applied.

@@ -126,7 +126,7 @@ ImageBatch CNNKernelBase::encodeNew(const Ref<MTL::CommandBuffer>& commandBuffer
   StateBatch made;
   if (resultStates)
     made = makeResultStates(resultStatesAreTemporary ? commandBuffer : nullptr, sources, {}, destinations);
-  encoder.encode(sources, resultStates ? made : gradientStates, destinations, batch);
+  encoder.encode(sources, resultStates ? made : gradientStates, destinations, batch, true);
   if (resultStates) *resultStates = std::move(made);
   sourcesBefore.keep();
   clipBefore.keep();

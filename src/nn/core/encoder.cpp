@@ -181,7 +181,7 @@ void Encoder::addSource(Call& call, std::size_t index, const MPS::ImageBatch& im
 }
 
 void Encoder::encode(const std::vector<MPS::ImageBatch>& sources, const MPS::StateBatch& states,
-                     const MPS::ImageBatch& destinations, bool batch) {
+                     const MPS::ImageBatch& destinations, bool batch, bool automatic) {
   const std::size_t count = destinations.size();
   if (count == 0 || sources[0].empty()) refuse("the batch is empty; give at least one image");
   for (std::size_t i = 0; i < sources.size(); ++i) {
@@ -200,7 +200,7 @@ void Encoder::encode(const std::vector<MPS::ImageBatch>& sources, const MPS::Sta
   const bool anything = region.size.width > 0 && region.size.height > 0 && region.size.depth > 0;
   if (anything) {
     Transaction transaction(list_.state());
-    Call call{list_, {}, {}, {}, states, sources, destinations, region};
+    Call call{list_, {}, {}, {}, states, sources, destinations, region, automatic};
     for (std::size_t i = 0; i < sources.size(); ++i) addSource(call, i, sources[i], region, batch);
     const auto written = static_cast<std::int64_t>(kernel_.doDestinationChannels(static_cast<std::size_t>(call.sources[0].c())));
     const auto first = static_cast<std::int64_t>(kernel_.destinationFeatureChannelOffset_);

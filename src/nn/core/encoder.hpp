@@ -15,7 +15,7 @@ class Encoder {
 
   /// Into given images. Nothing is appended unless everything fits.
   void encode(const std::vector<MPS::ImageBatch>& sources, const MPS::StateBatch& states, const MPS::ImageBatch& destinations,
-              bool batch);
+              bool batch, bool automatic = false);
 
  private:
   [[noreturn]] void refuse(const std::string& text) const;

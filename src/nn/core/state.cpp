@@ -39,10 +39,17 @@ State::State(const std::vector<Ref<MTL::Resource>>& resources) {
   device_ = slots_.front().resource->device();
 }
 
-State::~State() {
-  if (!temporary_ || readCount_ == 0) return;
-  for (const Slot& s : slots_)
-    if (s.resource) --rt::Access::storage(s.resource)->live;
+State::~State() { release(); }
+
+void State::hold(const std::shared_ptr<rt::Storage>& storage) {
+  if (!temporary_) return;
+  ++storage->live;
+  held_.push_back(storage);
+}
+
+void State::release() {
+  for (const auto& storage : held_) --storage->live;
+  held_.clear();
 }
 
 Ref<State> State::temporaryState(const Ref<MTL::CommandBuffer>& commandBuffer) {
@@ -95,7 +102,7 @@ Ref<MTL::Resource> State::resource(std::size_t index, bool allocateMemory) {
     rt::StorageRef storage;
     if (temporary_) {
       storage = rt::Access::state(commandBuffer_)->newTemporary(slot.bytes, false);
-      ++storage->live;
+      hold(storage);
     } else {
       storage = std::make_shared<rt::Storage>(rt::Access::state(device_), slot.bytes);
     }
@@ -117,9 +124,7 @@ void State::setReadCount(std::size_t readCount) {
   if (readCount_ == 0)
     base::raise(described() + ".setReadCount: the state is used up (readCount 0); raise the count before the last read");
   readCount_ = readCount;
-  if (readCount_ != 0) return;
-  for (const Slot& s : slots_)
-    if (s.resource) --rt::Access::storage(s.resource)->live;
+  if (readCount_ == 0) release();
 }
 
 std::size_t State::bufferSize(std::size_t index) {
@@ -218,6 +223,12 @@ std::size_t stateBatchResourceSize(const StateBatch& batch) {
 }  // namespace kovar::MPS
 
 namespace kovar::nn {
+
+Ref<MPS::State> Access::plainGradientState(const StateRequest& request) {
+  auto record = std::make_shared<const ForwardRecord>(request.record);
+  if (request.commandBuffer) return make<MPS::NNGradientState>(request.commandBuffer, std::move(record));
+  return make<MPS::NNGradientState>(request.source->device(), std::move(record));
+}
 
 void Access::chargeRead(const MPS::StateBatch& batch) {
   MPS::forEachDistinct(batch, [](const Ref<MPS::State>& s) {

@@ -10,6 +10,9 @@
 #include "kovar/MPS/Core/Batch.hpp"
 #include "kovar/MPS/Core/Types.hpp"
 
+namespace kovar::rt {
+class Storage;
+}
 namespace kovar::nn {
 struct Access;
 }
@@ -114,16 +117,20 @@ class State : public Object {
   std::size_t addBuffer(std::size_t bytes);
   std::size_t addResource(const Ref<MTL::Resource>& resource);
   Ref<MTL::Buffer> buffer(std::size_t index) const;
+  /// Keeps temporary storage in use until the read count reaches 0.
+  void hold(const std::shared_ptr<rt::Storage>& storage);
   virtual Ref<ImageDescriptor> doDestinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
                                                             const std::vector<Ref<State>>& sourceStates,
                                                             const Ref<Kernel>& kernel,
                                                             const Ref<ImageDescriptor>& suggestedDescriptor);
   virtual const char* className() const { return "State"; }
+  void release();
   std::string described() const;
 
   Ref<MTL::Device> device_;
   Ref<MTL::CommandBuffer> commandBuffer_;  // of a temporary state, until its memory exists
   mutable std::vector<Slot> slots_;
+  std::vector<std::shared_ptr<rt::Storage>> held_;
   bool temporary_ = false;
   std::size_t readCount_ = 0;
   std::string label_;

@@ -1,0 +1,148 @@
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "kovar/MPS/NN/CNNKernel.hpp"
+#include "kovar/MPS/NN/CNNNeuronDescriptor.hpp"
+
+namespace kovar::MPS {
+
+/// Applies an activation function to every feature channel: D = f(S). The functions and their parameters are those of
+/// NNNeuronDescriptor. NaN stays NaN. Implements MPSCNNNeuron.
+///
+/// Errors: a PReLU with fewer slopes than channels.
+class CNNNeuron : public CNNKernel {
+ public:
+  CNNNeuron(const Ref<MTL::Device>& device, const Ref<NNNeuronDescriptor>& neuronDescriptor);
+  CNNNeuronType neuronType() const { return descriptor_->neuronType(); }
+  float a() const { return descriptor_->a(); }
+  float b() const { return descriptor_->b(); }
+  float c() const { return descriptor_->c(); }
+  /// The slopes of a PReLU as float32 bytes; empty for other types.
+  std::vector<std::byte> data() const { return descriptor_->data(); }
+
+ protected:
+  void doEncode(nn::Call& call) override;
+  Ref<State> doResultState(const nn::StateRequest& request) override;
+  Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  const char* className() const override { return "CNNNeuron"; }
+
+ private:
+  Ref<NNNeuronDescriptor> descriptor_;
+  std::shared_ptr<rt::Storage> slopes_;  // of a PReLU, on the device
+  friend class Kernel;
+};
+
+/// dS = g * f'(S): primary is the gradient, secondary the forward SOURCE. No gradient for a PReLU's slopes is made.
+/// f' at the kinks: 1 for ReLU, ELU at 0; a for HardSigmoid at both ends; 0 for Absolute at 0 and for ReLUN at b.
+/// Implements MPSCNNNeuronGradient.
+class CNNNeuronGradient : public CNNGradientKernel {
+ public:
+  CNNNeuronGradient(const Ref<MTL::Device>& device, const Ref<NNNeuronDescriptor>& neuronDescriptor);
+  CNNNeuronType neuronType() const { return descriptor_->neuronType(); }
+  float a() const { return descriptor_->a(); }
+  float b() const { return descriptor_->b(); }
+  float c() const { return descriptor_->c(); }
+  std::vector<std::byte> data() const { return descriptor_->data(); }
+
+ protected:
+  void doEncode(nn::Call& call) override;
+  Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  const char* className() const override { return "CNNNeuronGradient"; }
+
+ private:
+  Ref<NNNeuronDescriptor> descriptor_;
+  std::shared_ptr<rt::Storage> slopes_;
+  friend class Kernel;
+};
+
+// The classes of one function each. Their constructors are deprecated in the documented API in favour of CNNNeuron's, which
+// they inherit; parameters as in NNNeuronDescriptor.
+
+/// a * x + b. Implements MPSCNNNeuronLinear.
+class CNNNeuronLinear : public CNNNeuron {
+ public:
+  using CNNNeuron::CNNNeuron;
+  CNNNeuronLinear(const Ref<MTL::Device>& device, float a, float b);
+};
+/// x for x >= 0, else a * x. Implements MPSCNNNeuronReLU.
+class CNNNeuronReLU : public CNNNeuron {
+ public:
+  using CNNNeuron::CNNNeuron;
+  CNNNeuronReLU(const Ref<MTL::Device>& device, float a);
+};
+/// As ReLU with one slope per feature channel. Implements MPSCNNNeuronPReLU.
+class CNNNeuronPReLU : public CNNNeuron {
+ public:
+  using CNNNeuron::CNNNeuron;
+  CNNNeuronPReLU(const Ref<MTL::Device>& device, const float* a, std::size_t count);
+};
+/// 1 / (1 + exp(-x)). Implements MPSCNNNeuronSigmoid.
+class CNNNeuronSigmoid : public CNNNeuron {
+ public:
+  using CNNNeuron::CNNNeuron;
+  explicit CNNNeuronSigmoid(const Ref<MTL::Device>& device);
+};
+/// a * x + b, clamped to 0..1. Implements MPSCNNNeuronHardSigmoid.
+class CNNNeuronHardSigmoid : public CNNNeuron {
+ public:
+  using CNNNeuron::CNNNeuron;
+  CNNNeuronHardSigmoid(const Ref<MTL::Device>& device, float a, float b);
+};
+/// a * tanh(b * x). Implements MPSCNNNeuronTanH.
+class CNNNeuronTanH : public CNNNeuron {
+ public:
+  using CNNNeuron::CNNNeuron;
+  CNNNeuronTanH(const Ref<MTL::Device>& device, float a, float b);
+};
+/// abs(x). Implements MPSCNNNeuronAbsolute.
+class CNNNeuronAbsolute : public CNNNeuron {
+ public:
+  using CNNNeuron::CNNNeuron;
+  explicit CNNNeuronAbsolute(const Ref<MTL::Device>& device);
+};
+/// a * log(1 + exp(b * x)). Implements MPSCNNNeuronSoftPlus.
+class CNNNeuronSoftPlus : public CNNNeuron {
+ public:
+  using CNNNeuron::CNNNeuron;
+  CNNNeuronSoftPlus(const Ref<MTL::Device>& device, float a, float b);
+};
+/// x / (1 + abs(x)). Implements MPSCNNNeuronSoftSign.
+class CNNNeuronSoftSign : public CNNNeuron {
+ public:
+  using CNNNeuron::CNNNeuron;
+  explicit CNNNeuronSoftSign(const Ref<MTL::Device>& device);
+};
+/// x for x >= 0, else a * (exp(x) - 1). Implements MPSCNNNeuronELU.
+class CNNNeuronELU : public CNNNeuron {
+ public:
+  using CNNNeuron::CNNNeuron;
+  CNNNeuronELU(const Ref<MTL::Device>& device, float a);
+};
+/// ReLU with slope a, capped at b. Implements MPSCNNNeuronReLUN.
+class CNNNeuronReLUN : public CNNNeuron {
+ public:
+  using CNNNeuron::CNNNeuron;
+  CNNNeuronReLUN(const Ref<MTL::Device>& device, float a, float b);
+};
+/// (a * x + b) raised to c. Implements MPSCNNNeuronPower.
+class CNNNeuronPower : public CNNNeuron {
+ public:
+  using CNNNeuron::CNNNeuron;
+  CNNNeuronPower(const Ref<MTL::Device>& device, float a, float b, float c);
+};
+/// c raised to (a * x + b); c = -1 stands for e. Implements MPSCNNNeuronExponential.
+class CNNNeuronExponential : public CNNNeuron {
+ public:
+  using CNNNeuron::CNNNeuron;
+  CNNNeuronExponential(const Ref<MTL::Device>& device, float a, float b, float c);
+};
+/// Logarithm to base c of (a * x + b); c = -1 stands for e. Implements MPSCNNNeuronLogarithm.
+class CNNNeuronLogarithm : public CNNNeuron {
+ public:
+  using CNNNeuron::CNNNeuron;
+  CNNNeuronLogarithm(const Ref<MTL::Device>& device, float a, float b, float c);
+};
+
+}  // namespace kovar::MPS
