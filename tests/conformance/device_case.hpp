@@ -105,6 +105,8 @@ class DeviceCase {
     for (const Argument& a : arguments_) views_.push_back(a.view);
   }
 
+  prim::Scalars scalars;  ///< of every run
+
   std::string text() const {
     std::string s = prim::textOf(prim_) + " on";
     for (const prim::View& v : views_) s += " " + v.text();
@@ -203,7 +205,6 @@ class DeviceCase {
     // Nothing may be taken from what scratch happens to hold.
     std::vector<std::byte> junk(plan.scratchBytes, static_cast<std::byte>(round == 0 ? 0xff : 0x3f));
     EXPECT_TRUE(device.copyIn(**scratch, 0, junk.data(), junk.size()).ok());
-    prim::Scalars scalars;
     prim::Invocation inv;
     inv.args = bound;
     inv.scalars = &scalars;
