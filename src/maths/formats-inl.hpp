@@ -52,7 +52,9 @@ template <int kBits, class V>
 KOVAR_LANE BitsOf<V> floatToUnorm(V x) {
   static_assert(kBits == 8 || kBits == 16);
   const V limited = pickLess(pickGreater(x, V(0.f)), V(1.f));
-  return floatToSigned(roundEven(limited * V(static_cast<float>((1 << kBits) - 1))));
+  // The sum with 1.5 * 2^23 is a whole number, so fma rounds the exact product once, to even; the code is its low bits.
+  const V shifted = fma(limited, V(static_cast<float>((1 << kBits) - 1)), V(12582912.f));
+  return bitsOf(shifted) - BitsOf<V>(0x4b400000u);
 }
 
 // ---- Memory ---------------------------------------------------------------------------------------------------------
