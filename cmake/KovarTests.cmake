@@ -12,6 +12,9 @@ function(kovar_add_test_folder name)
   target_compile_definitions(test_${name} PRIVATE KOVAR_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   target_link_libraries(test_${name} PRIVATE kovar_internal kovar_oracle GTest::gmock GTest::gtest GTest::gtest_main
                                              PNG::PNG JPEG::JPEG ZLIB::ZLIB)
+  if(name STREQUAL "tools")
+    target_link_libraries(test_${name} PRIVATE kovar_tool_parts)
+  endif()
 
   set(include_file "${CMAKE_CURRENT_BINARY_DIR}/test_${name}_suites.cmake")
   file(GENERATE OUTPUT "${include_file}" CONTENT
