@@ -76,10 +76,10 @@ inline Argument writtenArgument(Random& r, prim::DType t, const Dims& dims, doub
   return {randomView(r, t, dims), std::vector<double>(static_cast<std::size_t>(productOf(dims)), before), true};
 }
 
-/// What a type can hold of an expected value.
+/// What a type can hold of an expected value, in float32 as results are read.
 inline double heldBy(prim::DType t, double v) {
   const bool unorm = t == prim::DType::Unorm8 || t == prim::DType::Unorm16;
-  return unorm && !(v > 0) ? 0 : unorm && v > 1 ? 1 : v;
+  return unorm ? static_cast<double>(static_cast<float>(v > 0 ? std::min(v, 1.0) : 0.0)) : v;
 }
 
 /// Runs the case by every implementation; each must take it.
