@@ -153,6 +153,7 @@ enum class StepKind : std::uint8_t { Sgd, SgdMomentum, SgdNesterov, RmsProp, Ada
 ///   gradient, values, [m], [u], [x], result     m: momentum (Sgd*), s (RmsProp), m (Adam); u: Adam's second moment; x: AMSGrad
 /// Scalars: f[0] learning rate (Adam: already bias-corrected), f[1] momentum | decay | beta1, f[2] beta2, f[3] epsilon,
 /// f[4] gradient rescale, f[5] clip min, f[6] clip max, f[7] regularization scale.
+/// u[0], u[1]: decay or beta1, and beta2, as the bits of a double, since 1 - beta2 is not to be taken from a float; 0: from f.
 struct Step {
   StepKind kind = StepKind::Sgd;
   bool clip = false;

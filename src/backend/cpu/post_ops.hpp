@@ -27,7 +27,7 @@ class PostOps {
              const float* values, float* out) const;
 
   /// Applies the program to a block of dst: leading axis positions [begin, end) of axis 0, everything below, in place.
-  /// dst must be float32.
+  /// dst must be float32; `dstBase` is its storage's first float, before the view's offset.
   void applyBlock(const prim::Invocation& inv, float* dstBase, std::int64_t begin, std::int64_t end) const;
 
  private:
