@@ -51,7 +51,7 @@ const Function kFunctions[] = {
     {"log1p", kLog1p, [](double x) { return std::log1p(x); }, 1.5, 2.0, -kInf, kInf},
     {"tanh", kTanh, [](double x) { return std::tanh(x); }, 2.5, 3.0, -kInf, kInf},
     {"erf", kErf, [](double x) { return std::erf(x); }, 1.1, 1.5, -kInf, kInf},
-    {"sigmoid", kSigmoid, sigmoidExact, 2.2, 2.5, -kInf, kInf},
+    {"sigmoid", kSigmoid, sigmoidExact, 2.3, 2.5, -kInf, kInf},
     {"density", kDensity, densityExact, 1.2, 1.3, -14.4f, 14.4f},
     {"tail", kTail, tailExact, 8.0, 10.0, -14.4f, 14.4f},
     {"sqrt", kSqrt, [](double x) { return std::sqrt(x); }, 0.5, 0.5, -kInf, kInf},
