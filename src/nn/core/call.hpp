@@ -74,6 +74,7 @@ struct Call {
   MPS::ImageBatch destinationImages;
   MTL::Region region;  ///< the clip rectangle after clamping, in destination pixels
   bool automatic = false;  ///< the kernel made the destination itself; a gradient took its properties from the state
+  bool destinationWritten = true;  ///< cleared by a kernel that leaves the destination as it was
 
   /// Source `index` read so that element (y, x) is destination pixel (y, x): a plain view where it lies inside the source,
   /// else a temporary with the edge mode applied.

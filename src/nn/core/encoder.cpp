@@ -202,7 +202,9 @@ void Encoder::encode(const std::vector<MPS::ImageBatch>& sources, const MPS::Sta
     Transaction transaction(list_.state());
     Call call{list_, {}, {}, {}, states, sources, destinations, region, automatic};
     for (std::size_t i = 0; i < sources.size(); ++i) addSource(call, i, sources[i], region, batch);
-    const auto written = static_cast<std::int64_t>(kernel_.doDestinationChannels(static_cast<std::size_t>(call.sources[0].c())));
+    std::vector<std::size_t> used;
+    for (const Tensor& t : call.sources) used.push_back(static_cast<std::size_t>(t.c()));
+    const auto written = static_cast<std::int64_t>(kernel_.doDestinationChannels(used));
     const auto first = static_cast<std::int64_t>(kernel_.destinationFeatureChannelOffset_);
     const prim::View one = Access::view(*destinations[0]);
     if (first + written > one.dim(3))
@@ -222,7 +224,7 @@ void Encoder::encode(const std::vector<MPS::ImageBatch>& sources, const MPS::Sta
       call.destination = list_.temporaryImage(one.dtype, static_cast<std::int64_t>(count), static_cast<std::int64_t>(region.size.height),
                                               static_cast<std::int64_t>(region.size.width), written);
       kernel_.doEncode(call);
-      for (std::size_t i = 0; i < count; ++i)
+      for (std::size_t i = 0; call.destinationWritten && i < count; ++i)
         list_.op(prim::Copy{}, {call.destination.slice(0, static_cast<std::int64_t>(i), 1).read(),
                                 regionOf({Access::storage(*destinations[i]), Access::view(*destinations[i])}).write()});
     }

@@ -1,0 +1,101 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+
+#include "kovar/MPS/NN/CNNNeuronDescriptor.hpp"
+#include "kovar/MPS/NN/Types.hpp"
+#include "kovar/Object.hpp"
+
+namespace kovar::nn {
+struct BatchNormConstants;
+struct ConvolutionAccess;
+}  // namespace kovar::nn
+
+namespace kovar::MPS {
+
+class CNNNeuron;
+
+/// Window, channels, groups and fused activation of a convolution. Kernels copy it when they are made, derived classes as
+/// what they are; later changes do not reach them. What does not fit together is refused there. Implements
+/// MPSCNNConvolutionDescriptor.
+///
+/// Weights belong to it as [outputFeatureChannels][kernelHeight][kernelWidth][inputFeatureChannels / groups]. With
+/// groups > 1 both channel counts must divide by groups, into multiples of 4.
+class CNNConvolutionDescriptor : public Object {
+ public:
+  /// Stride, dilation and groups 1, no activation.
+  static Ref<CNNConvolutionDescriptor> cnnConvolutionDescriptor(std::size_t kernelWidth, std::size_t kernelHeight,
+                                                                std::size_t inputFeatureChannels,
+                                                                std::size_t outputFeatureChannels);
+  /// With the activation of `neuronFilter` (may be null). Deprecated in the documented API.
+  static Ref<CNNConvolutionDescriptor> cnnConvolutionDescriptor(std::size_t kernelWidth, std::size_t kernelHeight,
+                                                                std::size_t inputFeatureChannels,
+                                                                std::size_t outputFeatureChannels,
+                                                                const Ref<CNNNeuron>& neuronFilter);
+  ~CNNConvolutionDescriptor() override;
+
+  std::size_t kernelWidth() const { return kernelWidth_; }
+  void setKernelWidth(std::size_t kernelWidth) { kernelWidth_ = kernelWidth; }
+  std::size_t kernelHeight() const { return kernelHeight_; }
+  void setKernelHeight(std::size_t kernelHeight) { kernelHeight_ = kernelHeight; }
+  std::size_t inputFeatureChannels() const { return inputFeatureChannels_; }
+  void setInputFeatureChannels(std::size_t inputFeatureChannels) { inputFeatureChannels_ = inputFeatureChannels; }
+  std::size_t outputFeatureChannels() const { return outputFeatureChannels_; }
+  void setOutputFeatureChannels(std::size_t outputFeatureChannels) { outputFeatureChannels_ = outputFeatureChannels; }
+  std::size_t strideInPixelsX() const { return strideInPixelsX_; }
+  void setStrideInPixelsX(std::size_t strideInPixelsX) { strideInPixelsX_ = strideInPixelsX; }
+  std::size_t strideInPixelsY() const { return strideInPixelsY_; }
+  void setStrideInPixelsY(std::size_t strideInPixelsY) { strideInPixelsY_ = strideInPixelsY; }
+  std::size_t groups() const { return groups_; }
+  void setGroups(std::size_t groups) { groups_ = groups; }
+  /// Source pixels from one tap to the next; the dilated window is centred on its whole extent.
+  std::size_t dilationRateX() const { return dilationRateX_; }
+  void setDilationRateX(std::size_t dilationRateX) { dilationRateX_ = dilationRateX; }
+  std::size_t dilationRateY() const { return dilationRateY_; }
+  void setDilationRateY(std::size_t dilationRateY) { dilationRateY_ = dilationRateY; }
+
+  /// Applied last, after bias and batch normalisation. Never null: type None where there is none. A PReLU has its own
+  /// setter; here it throws Error.
+  Ref<NNNeuronDescriptor> fusedNeuronDescriptor() const { return fusedNeuron_; }
+  void setFusedNeuronDescriptor(const Ref<NNNeuronDescriptor>& fusedNeuronDescriptor);
+  /// Folded into weights and biases when a kernel is made: gamma * (x - mean) / sqrt(variance + epsilon) + beta per output
+  /// channel. Each array holds outputFeatureChannels values and is copied; gamma may be null (all 1), beta too (all 0);
+  /// mean and variance both null take the normalisation away.
+  void setBatchNormalizationParametersForInference(const float* mean, const float* variance, const float* gamma,
+                                                   const float* beta, float epsilon);
+
+  // Deprecated in the documented API: other spellings of fusedNeuronDescriptor.
+  Ref<CNNNeuron> neuron() const { return neuron_; }
+  void setNeuron(const Ref<CNNNeuron>& neuron);
+  void setNeuronType(CNNNeuronType neuronType, float parameterA, float parameterB);
+  /// One float32 slope for each output channel.
+  void setNeuronToPReLU(std::span<const std::byte> parametersA);
+  CNNNeuronType neuronType() { return fusedNeuron_->neuronType(); }
+  float neuronParameterA() { return fusedNeuron_->a(); }
+  float neuronParameterB() { return fusedNeuron_->b(); }
+
+  /// A descriptor of the same class with the same values.
+  Ref<CNNConvolutionDescriptor> copy() const { return doCopy(); }
+
+ protected:
+  CNNConvolutionDescriptor(std::size_t kernelWidth, std::size_t kernelHeight, std::size_t inputFeatureChannels,
+                           std::size_t outputFeatureChannels);
+  CNNConvolutionDescriptor(const CNNConvolutionDescriptor& other);
+  virtual Ref<CNNConvolutionDescriptor> doCopy() const;
+  virtual const char* className() const { return "CNNConvolutionDescriptor"; }
+
+ private:
+  std::size_t kernelWidth_ = 3, kernelHeight_ = 3;
+  std::size_t inputFeatureChannels_ = 0, outputFeatureChannels_ = 0;
+  std::size_t strideInPixelsX_ = 1, strideInPixelsY_ = 1;
+  std::size_t dilationRateX_ = 1, dilationRateY_ = 1;
+  std::size_t groups_ = 1;
+  Ref<NNNeuronDescriptor> fusedNeuron_;
+  Ref<CNNNeuron> neuron_;
+  std::shared_ptr<const nn::BatchNormConstants> batchNorm_;
+  friend struct nn::ConvolutionAccess;
+};
+
+}  // namespace kovar::MPS

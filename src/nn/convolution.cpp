@@ -1,0 +1,167 @@
+#include "kovar/MPS/NN/CNNConvolution.hpp"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "base/edge.hpp"
+#include "kovar/MPS/NN/CNNNeuron.hpp"
+#include "kovar/Support/DataSources.hpp"
+#include "maths/geometry.hpp"
+#include "nn/convolution_geometry.hpp"
+#include "nn/core/access.hpp"
+#include "nn/weights_cell.hpp"
+
+namespace kovar::MPS {
+
+CNNConvolution::CNNConvolution(const Ref<MTL::Device>& device, const Ref<CNNConvolutionDataSource>& weights)
+    : CNNConvolution(nn::WeightsCell::load(device, weights, "CNNConvolution")) {}
+
+CNNConvolution::CNNConvolution(const Ref<MTL::Device>& device, const Ref<CNNConvolutionDescriptor>& convolutionDescriptor,
+                               const float* kernelWeights, const float* biasTerms, CNNConvolutionFlags)
+    : CNNConvolution(device, nn::sourceOver("CNNConvolution", convolutionDescriptor, kernelWeights, biasTerms)) {}
+
+CNNConvolution::CNNConvolution(std::shared_ptr<nn::WeightsCell> cell) : CNNKernel(cell->device()), cell_(std::move(cell)) {
+  const CNNConvolutionDescriptor& d = cell_->descriptor();
+  Source& s = sources_[0];
+  s.kernelWidth = d.kernelWidth();
+  s.kernelHeight = d.kernelHeight();
+  s.strideX = d.strideInPixelsX();
+  s.strideY = d.strideInPixelsY();
+  s.dilationX = d.dilationRateX();
+  s.dilationY = d.dilationRateY();
+  setLabel(cell_->label());
+}
+
+std::size_t CNNConvolution::inputFeatureChannels() const { return cell_->descriptor().inputFeatureChannels(); }
+std::size_t CNNConvolution::outputFeatureChannels() const { return cell_->descriptor().outputFeatureChannels(); }
+std::size_t CNNConvolution::groups() const { return cell_->descriptor().groups(); }
+Ref<CNNConvolutionDataSource> CNNConvolution::dataSource() const { return cell_->source(); }
+Ref<NNNeuronDescriptor> CNNConvolution::fusedNeuronDescriptor() const { return cell_->descriptor().fusedNeuronDescriptor()->copy(); }
+Ref<CNNNeuron> CNNConvolution::neuron() const { return cell_->descriptor().neuron(); }
+CNNNeuronType CNNConvolution::neuronType() const { return cell_->descriptor().fusedNeuronDescriptor()->neuronType(); }
+float CNNConvolution::neuronParameterA() const {
+  return neuronType() == CNNNeuronType::None ? 1.f : cell_->descriptor().fusedNeuronDescriptor()->a();
+}
+float CNNConvolution::neuronParameterB() const {
+  return neuronType() == CNNNeuronType::None ? 1.f : cell_->descriptor().fusedNeuronDescriptor()->b();
+}
+float CNNConvolution::neuronParameterC() const {
+  return neuronType() == CNNNeuronType::None ? 1.f : cell_->descriptor().fusedNeuronDescriptor()->c();
+}
+
+// --- encode -----------------------------------------------------------------------------------------------------------
+
+std::size_t CNNConvolution::doDestinationChannels(const std::vector<std::size_t>& used) {
+  nn::requireChannels(described(), "source", used, inputFeatureChannels());
+  return outputFeatureChannels();
+}
+
+void CNNConvolution::doEncode(nn::Call& call) {
+  nn::Tensor src = call.sources[0].slice(3, 0, static_cast<std::int64_t>(inputFeatureChannels()));
+  prim::Conv conv = nn::convOf(*cell_);
+  const std::int64_t y0 = nn::firstRow(conv, nn::checkedOffset(call.geometry[0].offsetY, described())),
+                     x0 = nn::firstColumn(conv, nn::checkedOffset(call.geometry[0].offsetX, described()));
+  if (call.geometry[0].edgeMode == ImageEdgeMode::Clamp) {
+    // The whole area that the windows touch, with its border repeated.
+    call.sources[0] = src;
+    src = call.window(0, y0, x0, nn::touched(conv.y, call.destination.h()), nn::touched(conv.x, call.destination.w()));
+  } else {
+    conv.y.pad = static_cast<std::int32_t>(-y0);
+    conv.x.pad = static_cast<std::int32_t>(-x0);
+  }
+  conv.bias = cell_->hasBiases();
+  conv.reducedPrecision = (options() & KernelOptions::AllowReducedPrecision) != KernelOptions::None;
+  nn::FusedNeuron neuron = nn::fusedNeuron(*cell_, call.destination.view);
+  conv.post = neuron.post;
+  std::vector<rt::Operand> operands{src.read(), cell_->weights().read()};
+  if (conv.bias) operands.push_back(cell_->biases().read());
+  operands.push_back(call.destination.write());
+  operands.insert(operands.end(), neuron.arguments.begin(), neuron.arguments.end());
+  call.list.op(conv, operands);
+}
+
+Ref<Kernel> CNNConvolution::doCopy(const Ref<MTL::Device>& device) { return nn::copyWithWeights(clone(*this, device), *this, device); }
+
+// --- states -----------------------------------------------------------------------------------------------------------
+
+Ref<State> CNNConvolution::doResultState(const nn::StateRequest& request) {
+  auto record = std::make_shared<nn::ForwardRecord>(request.record);
+  record->channels = inputFeatureChannels();
+  const std::size_t weightBytes = cell_->shape().weightBytes(), biasBytes = cell_->shape().biasBytes();
+  if (request.commandBuffer)
+    return nn::Access::make<CNNConvolutionGradientState>(request.commandBuffer, std::move(record), self<CNNConvolution>(), weightBytes, biasBytes);
+  return nn::Access::make<CNNConvolutionGradientState>(device(), std::move(record), self<CNNConvolution>(), weightBytes, biasBytes);
+}
+
+namespace {
+
+CNNConvolutionGradientStateBatch typed(const StateBatch& states) {
+  CNNConvolutionGradientStateBatch batch;
+  for (const auto& s : states) batch.push_back(std::static_pointer_cast<CNNConvolutionGradientState>(s));
+  return batch;
+}
+
+Ref<CNNConvolutionGradientState> firstOf(const StateBatch& states) {
+  return states.empty() ? nullptr : std::static_pointer_cast<CNNConvolutionGradientState>(states[0]);
+}
+
+std::vector<StateBatch> wrap(const std::vector<Ref<State>>& states) {
+  std::vector<StateBatch> batches;
+  for (const auto& s : states) batches.push_back(StateBatch{s});
+  return batches;
+}
+
+}  // namespace
+
+Ref<Image> CNNConvolution::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceImage,
+                                  Ref<CNNConvolutionGradientState>* destinationState, bool destinationStateIsTemporary) {
+  Ref<State> state;
+  Ref<Image> result = CNNKernel::encode(commandBuffer, sourceImage, destinationState ? &state : nullptr, destinationStateIsTemporary);
+  if (destinationState) *destinationState = std::static_pointer_cast<CNNConvolutionGradientState>(state);
+  return result;
+}
+ImageBatch CNNConvolution::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const ImageBatch& sourceImages,
+                                       CNNConvolutionGradientStateBatch* destinationStates, bool destinationStateIsTemporary) {
+  StateBatch states;
+  ImageBatch result = CNNKernel::encodeBatch(commandBuffer, sourceImages, destinationStates ? &states : nullptr, destinationStateIsTemporary);
+  if (destinationStates) *destinationStates = typed(states);
+  return result;
+}
+Ref<CNNConvolutionGradientState> CNNConvolution::resultState(const Ref<Image>& sourceImage,
+                                                             const std::vector<Ref<State>>& sourceStates,
+                                                             const Ref<Image>& destinationImage) {
+  return firstOf(makeResultStates(nullptr, {ImageBatch{sourceImage}}, wrap(sourceStates), ImageBatch{destinationImage}));
+}
+CNNConvolutionGradientStateBatch CNNConvolution::resultStateBatch(const ImageBatch& sourceImage,
+                                                                  const std::vector<StateBatch>& sourceStates,
+                                                                  const ImageBatch& destinationImage) {
+  return typed(makeResultStates(nullptr, {sourceImage}, sourceStates, destinationImage));
+}
+Ref<CNNConvolutionGradientState> CNNConvolution::temporaryResultState(const Ref<MTL::CommandBuffer>& commandBuffer,
+                                                                      const Ref<Image>& sourceImage,
+                                                                      const std::vector<Ref<State>>& sourceStates,
+                                                                      const Ref<Image>& destinationImage) {
+  return firstOf(makeResultStates(commandBuffer, {ImageBatch{sourceImage}}, wrap(sourceStates), ImageBatch{destinationImage}));
+}
+CNNConvolutionGradientStateBatch CNNConvolution::temporaryResultStateBatch(const Ref<MTL::CommandBuffer>& commandBuffer,
+                                                                           const ImageBatch& sourceImage,
+                                                                           const std::vector<StateBatch>& sourceStates,
+                                                                           const ImageBatch& destinationImage) {
+  return typed(makeResultStates(commandBuffer, {sourceImage}, sourceStates, destinationImage));
+}
+
+// --- weights ----------------------------------------------------------------------------------------------------------
+
+void CNNConvolution::reloadWeightsAndBiasesFromDataSource() { cell_->reload(described() + ".reloadWeightsAndBiasesFromDataSource"); }
+void CNNConvolution::reloadWeightsAndBiases(const Ref<CNNConvolutionDataSource>&) { reloadWeightsAndBiasesFromDataSource(); }
+void CNNConvolution::reloadWeightsAndBiases(const Ref<MTL::CommandBuffer>& commandBuffer,
+                                            const Ref<CNNConvolutionWeightsAndBiasesState>& state) {
+  cell_->reload(commandBuffer, state, described() + ".reloadWeightsAndBiases");
+}
+Ref<CNNConvolutionWeightsAndBiasesState> CNNConvolution::exportWeightsAndBiases(const Ref<MTL::CommandBuffer>& commandBuffer,
+                                                                                bool resultStateCanBeTemporary) {
+  return cell_->exportState(commandBuffer, resultStateCanBeTemporary, described() + ".exportWeightsAndBiases");
+}
+
+}  // namespace kovar::MPS

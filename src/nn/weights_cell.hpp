@@ -1,0 +1,132 @@
+#pragma once
+// The weights of a convolution on a device, in versions: what kernels made from one data source share, and how they are
+// loaded, folded, reloaded and exported.
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kovar/MPS/NN/CNNConvolution.hpp"
+#include "nn/core/call.hpp"
+
+namespace kovar::nn {
+
+/// What a batch normalisation of a descriptor folds in. gamma and beta may be empty (all 1, all 0).
+struct BatchNormConstants {
+  std::vector<float> mean, variance, gamma, beta;
+  float epsilon = 0;
+};
+
+/// Sizes of the weights of one convolution, [outputs][kernelHeight][kernelWidth][inputs / groups].
+struct ConvolutionShape {
+  std::int64_t outputs = 0, inputs = 0, kernelHeight = 1, kernelWidth = 1, groups = 1;
+
+  std::int64_t inputsPerFilter() const { return inputs / groups; }
+  std::int64_t taps() const { return kernelHeight * kernelWidth * inputsPerFilter(); }
+  std::size_t weightBytes() const { return static_cast<std::size_t>(outputs * taps()) * sizeof(float); }
+  std::size_t biasBytes() const { return static_cast<std::size_t>(outputs) * sizeof(float); }
+  /// The weights in storage, from a byte offset on.
+  prim::View weightsView(std::size_t byteOffset = 0) const {
+    return prim::View::contiguous(prim::DType::F32, {outputs, kernelHeight, kernelWidth, inputsPerFilter()},
+                                  static_cast<std::int64_t>(byteOffset / sizeof(float)));
+  }
+  prim::View biasView(std::size_t byteOffset = 0) const {
+    return prim::View::contiguous(prim::DType::F32, {outputs}, static_cast<std::int64_t>(byteOffset / sizeof(float)));
+  }
+  bool operator==(const ConvolutionShape&) const = default;
+};
+
+/// The sizes of a descriptor, checked. `who` begins the message of the Error thrown when they do not fit together.
+ConvolutionShape shapeOf(const MPS::CNNConvolutionDescriptor& descriptor, const std::string& who);
+
+/// One set of values. Device-side reloads write it in queue order; host-side ones replace it.
+struct WeightsVersion {
+  rt::StorageRef weights, biases;        ///< as used: folded and rounded
+  rt::StorageRef rawWeights, rawBiases;  ///< as given; the same storages where no batch normalisation is folded in
+  bool hasBiases = false;                ///< false: none were given, the raw biases are all 0
+  std::atomic<bool> shared{false};       ///< some other cell looks at it: never written again
+};
+
+class WeightsCell {
+ public:
+  /// Loads the data source. `who` names the class for messages. Throws Error; purges the source either way.
+  static std::shared_ptr<WeightsCell> load(const Ref<MTL::Device>& device, const Ref<MPS::CNNConvolutionDataSource>& source,
+                                           const char* who);
+
+  const Ref<MTL::Device>& device() const { return device_; }
+  const Ref<MPS::CNNConvolutionDataSource>& source() const { return source_; }
+  const std::string& label() const { return label_; }
+  /// The cell's own copy; nobody changes it.
+  const MPS::CNNConvolutionDescriptor& descriptor() const { return *descriptor_; }
+  const ConvolutionShape& shape() const { return shape_; }
+  bool foldsBatchNorm() const { return scale_ != nullptr; }
+
+  /// The version in force, as used.
+  Tensor weights() const { return {current_->weights, shape_.weightsView()}; }
+  Tensor biases() const { return {current_->biases, shape_.biasView()}; }
+  /// False: biases() are all 0.
+  bool hasBiases() const { return current_->hasBiases || foldsBatchNorm(); }
+  /// The weights before a batch normalisation is folded in.
+  Tensor rawWeights() const { return {current_->rawWeights, shape_.weightsView()}; }
+  /// A PReLU's slopes, one per output channel; null for other activations.
+  const rt::StorageRef& slopes() const { return slopes_; }
+
+  /// Reads the source again into a new version.
+  void reload(const std::string& who);
+  /// Appends the copies that write the state's values into the version in force.
+  void reload(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<MPS::CNNConvolutionWeightsAndBiasesState>& state,
+              const std::string& who);
+  /// Appends the copies of the version in force into a new state.
+  Ref<MPS::CNNConvolutionWeightsAndBiasesState> exportState(const Ref<MTL::CommandBuffer>& commandBuffer, bool temporary,
+                                                            const std::string& who) const;
+
+  /// A cell with the same values that changes on its own. On another device it loads the data source's copy.
+  std::shared_ptr<WeightsCell> copyFor(const Ref<MTL::Device>& device, const char* who) const;
+
+ private:
+  WeightsCell() = default;
+  void prepare(const std::string& who);
+  std::shared_ptr<WeightsVersion> newVersion() const;
+  std::shared_ptr<WeightsVersion> read(const std::string& who);
+  void fold(Recorder& list, const WeightsVersion& v) const;
+  void move(Recorder& list, const Tensor& from, const Tensor& to) const;
+
+  Ref<MTL::Device> device_;
+  Ref<MPS::CNNConvolutionDataSource> source_;
+  Ref<MPS::CNNConvolutionDescriptor> descriptor_;
+  std::string label_;
+  ConvolutionShape shape_;
+  bool roundsToHalf_ = false;
+  std::vector<float> scaleValues_, shiftValues_;  // batch normalisation as a factor and a summand
+  rt::StorageRef scale_, shift_, slopes_;
+  std::shared_ptr<WeightsVersion> current_;
+};
+
+/// The door to what convolutions keep to themselves.
+struct ConvolutionAccess {
+  static const BatchNormConstants* batchNorm(const MPS::CNNConvolutionDescriptor& d) { return d.batchNorm_.get(); }
+  static const std::shared_ptr<WeightsCell>& cell(const MPS::CNNConvolution& kernel) { return kernel.cell_; }
+  static const std::shared_ptr<WeightsCell>& cell(const MPS::CNNConvolutionGradient& kernel) { return kernel.cell_; }
+  /// CNNConvolution, CNNFullyConnected or one of their gradients over weights that other kernels share: a reload of one is a
+  /// reload of all.
+  template <class K> static Ref<K> make(std::shared_ptr<WeightsCell> cell) { return Ref<K>(new K(std::move(cell))); }
+  template <class K> static void setCell(K& kernel, std::shared_ptr<WeightsCell> cell) { kernel.cell_ = std::move(cell); }
+  static std::size_t weightBytes(const MPS::CNNConvolutionWeightsAndBiasesState& state) { return state.weightBytes_; }
+  static std::size_t biasBytes(const MPS::CNNConvolutionWeightsAndBiasesState& state) { return state.biasBytes_; }
+  static bool holdsSums(const MPS::CNNConvolutionGradientState& state) { return state.holdsSums_; }
+  static void setHoldsSums(MPS::CNNConvolutionGradientState& state) { state.holdsSums_ = true; }
+};
+
+/// The descriptor's activation as the last steps of a convolution or product, and the argument they need.
+struct FusedNeuron {
+  prim::Program post;
+  std::vector<rt::Operand> arguments;
+};
+FusedNeuron fusedNeuron(const WeightsCell& cell, const prim::View& destination);
+
+/// `offset` as the 32-bit number that windows take. Throws Error when it is absurdly large.
+std::int64_t checkedOffset(std::ptrdiff_t offset, const std::string& who);
+
+}  // namespace kovar::nn
