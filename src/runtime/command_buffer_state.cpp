@@ -116,6 +116,7 @@ base::Status CommandBufferState::enqueue() {
 }
 
 base::Status CommandBufferState::commit() {
+  if (status() == Status::Error) return base::Failure{named(label) + ": commit() after encoding failed: " + error()->what()};
   if (status() >= Status::Committed)
     return base::Failure{named(label) + ": commit() called twice; a command buffer runs once, make a new one"};
   hasHandlers_ = !scheduled_.empty() || !completed_.empty();

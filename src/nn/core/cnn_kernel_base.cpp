@@ -95,7 +95,7 @@ Ref<ImageDescriptor> CNNKernelBase::doDestinationImageDescriptor(const std::vect
                 std::to_string(s.featureChannelOffset));
   const std::size_t used = std::min(s.featureChannelMaxCount, image.featureChannels() - s.featureChannelOffset);
   auto d = ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat::None, static_cast<std::size_t>(x.out), static_cast<std::size_t>(y.out),
-                                            doDestinationChannels(used) + destinationFeatureChannelOffset_);
+                                            doDestinationChannels({used}) + destinationFeatureChannelOffset_);
   d->setNumberOfImages(image.numberOfImages());
   return d;
 }

@@ -149,9 +149,8 @@ class Fuser {
 
   static prim::EwStep moveStep(std::uint8_t to) {
     prim::EwStep s;
-    s.op = prim::EwOp::Affine;
+    s.op = prim::EwOp::Neuron;  // type 0: the identity, signed zeros and NaN included
     s.dst = to;
-    s.p = {1.f, 0.f, 0.f};
     return s;
   }
   static prim::EwStep moveFrom(std::uint8_t from) {

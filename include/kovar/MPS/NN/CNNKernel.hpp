@@ -70,8 +70,8 @@ class CNNKernelBase : public Kernel {
   // --- what a class says about itself --------------------------------------------------------------------------------
   /// Appends the primitives. Throws Error for what only this class can check.
   virtual void doEncode(nn::Call& call) = 0;
-  /// Channels written for `used` channels read from the first source.
-  virtual std::size_t doDestinationChannels(std::size_t used) { return used; }
+  /// Channels written for the channels read from each source.
+  virtual std::size_t doDestinationChannels(const std::vector<std::size_t>& used) { return used[0]; }
   /// Size, format and offsets of a result made by the kernel itself, before states and a custom policy have their say.
   virtual Ref<ImageDescriptor> doDestinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
                                                             const std::vector<Ref<State>>& sourceStates);

@@ -1,0 +1,74 @@
+#pragma once
+
+#include "kovar/MPS/NN/CNNConvolutionDataSource.hpp"
+#include "kovar/MPS/NN/NNFilterNode.hpp"
+
+namespace kovar::MPS {
+
+/// The gradient state of a convolution node. Implements MPSCNNConvolutionGradientStateNode.
+class CNNConvolutionGradientStateNode : public NNGradientStateNode {};
+
+/// Graph stage of CNNConvolution. The data source is loaded when the graph is made. Implements MPSCNNConvolutionNode.
+class CNNConvolutionNode : public NNFilterNode, public NNTrainableNode {
+ public:
+  CNNConvolutionNode(const Ref<NNImageNode>& source, const Ref<CNNConvolutionDataSource>& weights);
+  static Ref<CNNConvolutionNode> create(const Ref<NNImageNode>& source, const Ref<CNNConvolutionDataSource>& weights);
+  NNConvolutionAccumulatorPrecisionOption accumulatorPrecision() const { return accumulatorPrecision_; }
+  void setAccumulatorPrecision(NNConvolutionAccumulatorPrecisionOption accumulatorPrecision) {
+    accumulatorPrecision_ = accumulatorPrecision;
+  }
+  Ref<CNNConvolutionGradientStateNode> convolutionGradientState();
+
+ protected:
+  std::unique_ptr<nn::GraphLayer> doMakeLayer(const Ref<MTL::Device>& device) override;
+  std::vector<Ref<NNGradientFilterNode>> doGradientFilters(const Ref<NNImageNode>& gradient) override;
+  const char* className() const override { return "CNNConvolutionNode"; }
+
+  Ref<CNNConvolutionDataSource> weights_;
+  NNConvolutionAccumulatorPrecisionOption accumulatorPrecision_ = NNConvolutionAccumulatorPrecisionOption::Float;
+  friend struct nn::NodeAccess;
+};
+
+/// Graph stage of CNNFullyConnected. Implements MPSCNNFullyConnectedNode.
+class CNNFullyConnectedNode : public CNNConvolutionNode {
+ public:
+  using CNNConvolutionNode::CNNConvolutionNode;
+  static Ref<CNNFullyConnectedNode> create(const Ref<NNImageNode>& source, const Ref<CNNConvolutionDataSource>& weights);
+
+ protected:
+  std::unique_ptr<nn::GraphLayer> doMakeLayer(const Ref<MTL::Device>& device) override;
+  std::vector<Ref<NNGradientFilterNode>> doGradientFilters(const Ref<NNImageNode>& gradient) override;
+  const char* className() const override { return "CNNFullyConnectedNode"; }
+};
+
+/// Graph stage of CNNConvolutionGradient. weights null: the forward node's. Implements MPSCNNConvolutionGradientNode.
+class CNNConvolutionGradientNode : public NNGradientFilterNode, public NNTrainableNode {
+ public:
+  CNNConvolutionGradientNode(const Ref<NNImageNode>& sourceGradient, const Ref<NNImageNode>& sourceImage,
+                             const Ref<CNNConvolutionGradientStateNode>& convolutionGradientState,
+                             const Ref<CNNConvolutionDataSource>& weights);
+  static Ref<CNNConvolutionGradientNode> create(const Ref<NNImageNode>& sourceGradient, const Ref<NNImageNode>& sourceImage,
+                                                const Ref<CNNConvolutionGradientStateNode>& convolutionGradientState,
+                                                const Ref<CNNConvolutionDataSource>& weights);
+
+ protected:
+  std::unique_ptr<nn::GraphLayer> doMakeLayer(const Ref<MTL::Device>& device) override;
+  const char* className() const override { return "CNNConvolutionGradientNode"; }
+
+  Ref<CNNConvolutionDataSource> weights_;
+};
+
+/// Graph stage of CNNFullyConnectedGradient. Implements MPSCNNFullyConnectedGradientNode.
+class CNNFullyConnectedGradientNode : public CNNConvolutionGradientNode {
+ public:
+  using CNNConvolutionGradientNode::CNNConvolutionGradientNode;
+  static Ref<CNNFullyConnectedGradientNode> create(const Ref<NNImageNode>& sourceGradient, const Ref<NNImageNode>& sourceImage,
+                                                   const Ref<CNNConvolutionGradientStateNode>& convolutionGradientState,
+                                                   const Ref<CNNConvolutionDataSource>& weights);
+
+ protected:
+  std::unique_ptr<nn::GraphLayer> doMakeLayer(const Ref<MTL::Device>& device) override;
+  const char* className() const override { return "CNNFullyConnectedGradientNode"; }
+};
+
+}  // namespace kovar::MPS

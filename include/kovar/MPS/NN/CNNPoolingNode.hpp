@@ -1,0 +1,92 @@
+#pragma once
+
+#include <cstddef>
+
+#include "kovar/MPS/NN/NNFilterNode.hpp"
+
+namespace kovar::MPS {
+
+/// Base of the pooling stages. Unlike the bare kernels they start with edge mode Clamp. Implements MPSCNNPoolingNode.
+class CNNPoolingNode : public NNFilterNode {
+ public:
+  CNNPoolingNode(const Ref<NNImageNode>& source, std::size_t kernelWidth, std::size_t kernelHeight, std::size_t strideInPixelsX,
+                 std::size_t strideInPixelsY);
+  CNNPoolingNode(const Ref<NNImageNode>& source, std::size_t filterSize, std::size_t stride);
+  /// Stride = filterSize.
+  CNNPoolingNode(const Ref<NNImageNode>& source, std::size_t filterSize);
+  static Ref<CNNPoolingNode> create(const Ref<NNImageNode>& source, std::size_t filterSize);
+  static Ref<CNNPoolingNode> create(const Ref<NNImageNode>& source, std::size_t filterSize, std::size_t stride);
+  std::size_t kernelWidth() const { return kernelWidth_; }
+  std::size_t kernelHeight() const { return kernelHeight_; }
+  std::size_t strideInPixelsX() const { return strideX_; }
+  std::size_t strideInPixelsY() const { return strideY_; }
+
+ protected:
+  std::unique_ptr<nn::GraphLayer> doMakeLayer(const Ref<MTL::Device>& device) override;
+  const char* className() const override { return "CNNPoolingNode"; }
+
+  std::size_t kernelWidth_, kernelHeight_, strideX_, strideY_;
+};
+
+/// Implements MPSCNNPoolingMaxNode.
+class CNNPoolingMaxNode : public CNNPoolingNode {
+ public:
+  using CNNPoolingNode::CNNPoolingNode;
+  static Ref<CNNPoolingMaxNode> create(const Ref<NNImageNode>& source, std::size_t filterSize);
+  static Ref<CNNPoolingMaxNode> create(const Ref<NNImageNode>& source, std::size_t filterSize, std::size_t stride);
+
+ protected:
+  std::unique_ptr<nn::GraphLayer> doMakeLayer(const Ref<MTL::Device>& device) override;
+  std::vector<Ref<NNGradientFilterNode>> doGradientFilters(const Ref<NNImageNode>& gradient) override;
+  const char* className() const override { return "CNNPoolingMaxNode"; }
+};
+
+/// Implements MPSCNNPoolingAverageNode.
+class CNNPoolingAverageNode : public CNNPoolingNode {
+ public:
+  using CNNPoolingNode::CNNPoolingNode;
+  static Ref<CNNPoolingAverageNode> create(const Ref<NNImageNode>& source, std::size_t filterSize);
+  static Ref<CNNPoolingAverageNode> create(const Ref<NNImageNode>& source, std::size_t filterSize, std::size_t stride);
+
+ protected:
+  std::unique_ptr<nn::GraphLayer> doMakeLayer(const Ref<MTL::Device>& device) override;
+  std::vector<Ref<NNGradientFilterNode>> doGradientFilters(const Ref<NNImageNode>& gradient) override;
+  const char* className() const override { return "CNNPoolingAverageNode"; }
+};
+
+/// Base of the backward pooling stages. Implements MPSCNNPoolingGradientNode.
+class CNNPoolingGradientNode : public NNGradientFilterNode {
+ public:
+  CNNPoolingGradientNode(const Ref<NNImageNode>& sourceGradient, const Ref<NNImageNode>& sourceImage,
+                         const Ref<NNGradientStateNode>& gradientState, std::size_t kernelWidth, std::size_t kernelHeight,
+                         std::size_t strideInPixelsX, std::size_t strideInPixelsY, const Ref<NNPadding>& paddingPolicy);
+  std::size_t kernelWidth() const { return kernelWidth_; }
+  std::size_t kernelHeight() const { return kernelHeight_; }
+  std::size_t strideInPixelsX() const { return strideX_; }
+  std::size_t strideInPixelsY() const { return strideY_; }
+
+ protected:
+  std::size_t kernelWidth_, kernelHeight_, strideX_, strideY_;
+};
+
+/// Implements MPSCNNPoolingMaxGradientNode.
+class CNNPoolingMaxGradientNode : public CNNPoolingGradientNode {
+ public:
+  using CNNPoolingGradientNode::CNNPoolingGradientNode;
+
+ protected:
+  std::unique_ptr<nn::GraphLayer> doMakeLayer(const Ref<MTL::Device>& device) override;
+  const char* className() const override { return "CNNPoolingMaxGradientNode"; }
+};
+
+/// Implements MPSCNNPoolingAverageGradientNode.
+class CNNPoolingAverageGradientNode : public CNNPoolingGradientNode {
+ public:
+  using CNNPoolingGradientNode::CNNPoolingGradientNode;
+
+ protected:
+  std::unique_ptr<nn::GraphLayer> doMakeLayer(const Ref<MTL::Device>& device) override;
+  const char* className() const override { return "CNNPoolingAverageGradientNode"; }
+};
+
+}  // namespace kovar::MPS

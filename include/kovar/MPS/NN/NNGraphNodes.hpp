@@ -1,0 +1,11 @@
+#pragma once
+// All graph nodes.
+
+#include "kovar/MPS/NN/CNNConvolutionNode.hpp"
+#include "kovar/MPS/NN/CNNDropoutNode.hpp"
+#include "kovar/MPS/NN/CNNLossNode.hpp"
+#include "kovar/MPS/NN/CNNNeuronNode.hpp"
+#include "kovar/MPS/NN/CNNPoolingNode.hpp"
+#include "kovar/MPS/NN/CNNSoftMaxNode.hpp"
+#include "kovar/MPS/NN/NNArithmeticNode.hpp"
+#include "kovar/MPS/NN/NNFilterNode.hpp"

@@ -1,0 +1,6 @@
+#pragma once
+// The whole public API.
+
+#include "kovar/Error.hpp"
+#include "kovar/MPS/MPS.hpp"
+#include "kovar/MTL/MTL.hpp"

@@ -1,0 +1,165 @@
+// Convolution and fully connected stages, and how a graph trains them.
+
+#include <utility>
+
+#include "base/edge.hpp"
+#include "graph/layer.hpp"
+#include "kovar/MPS/NN/CNNConvolutionNode.hpp"
+#include "kovar/MPS/NN/CNNFullyConnected.hpp"
+
+namespace kovar::MPS {
+namespace {
+
+using nn::ConvolutionAccess;
+using nn::GraphBuild;
+using nn::LayerCall;
+using nn::WeightsCell;
+
+template <class K> class ConvolutionLayer final : public nn::UnaryLayer {
+ public:
+  ConvolutionLayer(Ref<CNNConvolutionDataSource> source, NNConvolutionAccumulatorPrecisionOption precision, const char* who)
+      : source_(std::move(source)), precision_(precision), who_(who) {}
+  void build(GraphBuild& build) override {
+    cell_ = build.cell(source_, who_);
+    Ref<K> kernel = ConvolutionAccess::make<K>(cell_);
+    kernel->setAccumulatorPrecisionOption(precision_);
+    kernel_ = kernel;
+  }
+  void reload() override { cell_->reload(std::string(who_) + ".reloadFromDataSources"); }
+
+ private:
+  Ref<CNNConvolutionDataSource> source_;
+  NNConvolutionAccumulatorPrecisionOption precision_;
+  const char* who_;
+  std::shared_ptr<WeightsCell> cell_;
+};
+
+/// The gradient, then the update: the data source turns gradients into new weights, which every kernel of the source takes.
+template <class K> class ConvolutionGradientLayer final : public nn::GradientLayer {
+ public:
+  ConvolutionGradientLayer(Ref<CNNConvolutionDataSource> source, NNTrainingStyle style, const char* who)
+      : source_(std::move(source)), style_(style), who_(who) {}
+
+  void build(GraphBuild& build) override {
+    cell_ = build.cell(source_, who_);
+    gradient_ = ConvolutionAccess::make<K>(cell_);
+    kernel_ = gradient_;
+    setResultWanted(true);
+  }
+  void setResultWanted(bool wanted) override {
+    using Option = CNNConvolutionGradientOption;
+    gradient_->setGradientOption(!trains() ? Option::GradientWithData : wanted ? Option::All : Option::GradientWithWeightsAndBias);
+  }
+  bool hasOtherEffects() const override { return trains(); }
+  bool needsLastingState() const override { return style_ == NNTrainingStyle::UpdateDeviceCPU; }
+  void reload() override { cell_->reload(std::string(who_) + ".reloadFromDataSources"); }
+
+  ImageBatch encode(LayerCall& call) override {
+    ImageBatch result = nn::GradientLayer::encode(call);
+    if (!trains()) return result;
+    const auto state = std::dynamic_pointer_cast<CNNConvolutionGradientState>(call.states.at(0).front());
+    if (style_ == NNTrainingStyle::UpdateDeviceCPU) updateOnCompletion(call.commandBuffer, state);
+    else updateNow(call.commandBuffer, state);
+    return result;
+  }
+
+ private:
+  bool trains() const { return style_ != NNTrainingStyle::UpdateDeviceNone; }
+
+  void updateNow(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<CNNConvolutionGradientState>& gradients) {
+    const auto weights = cell_->exportState(commandBuffer, true, who_);
+    if (const auto changed = source_->update(commandBuffer, gradients, weights)) cell_->reload(commandBuffer, changed, who_);
+  }
+
+  void updateOnCompletion(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<CNNConvolutionGradientState>& gradients) {
+    const auto weights = cell_->exportState(commandBuffer, false, who_);
+    gradients->synchronize(commandBuffer);
+    rt::Access::state(commandBuffer)->addCompleted([source = source_, cell = cell_, gradients, weights, who = who_](rt::CommandBufferState& done) {
+      if (!done.error() && source->update(gradients, weights)) cell->reload(who);
+    });
+  }
+
+  Ref<CNNConvolutionDataSource> source_;
+  NNTrainingStyle style_;
+  const char* who_;
+  std::shared_ptr<WeightsCell> cell_;
+  Ref<K> gradient_;
+};
+
+/// CPU and GPU together: the GPU's way, which loses nothing.
+NNTrainingStyle effective(NNTrainingStyle style) {
+  return (style & NNTrainingStyle::UpdateDeviceGPU) == NNTrainingStyle::UpdateDeviceGPU ? NNTrainingStyle::UpdateDeviceGPU : style;
+}
+
+template <class N> Ref<N> mirrored(const CNNConvolutionNode& forward, Ref<N> gradient) {
+  gradient->setTrainingStyle(forward.trainingStyle());
+  gradient->setPaddingPolicy(forward.paddingPolicy());
+  return gradient;
+}
+
+}  // namespace
+
+CNNConvolutionNode::CNNConvolutionNode(const Ref<NNImageNode>& source, const Ref<CNNConvolutionDataSource>& weights)
+    : NNFilterNode({source}, {}), weights_(weights) {
+  if (!weights) base::raise("CNNConvolutionNode: weights is null; give a CNNConvolutionDataSource");
+  addResultState(std::make_unique<CNNConvolutionGradientStateNode>());
+}
+Ref<CNNConvolutionNode> CNNConvolutionNode::create(const Ref<NNImageNode>& source, const Ref<CNNConvolutionDataSource>& weights) {
+  return std::make_shared<CNNConvolutionNode>(source, weights);
+}
+Ref<CNNFullyConnectedNode> CNNFullyConnectedNode::create(const Ref<NNImageNode>& source, const Ref<CNNConvolutionDataSource>& weights) {
+  return std::make_shared<CNNFullyConnectedNode>(source, weights);
+}
+Ref<CNNConvolutionGradientStateNode> CNNConvolutionNode::convolutionGradientState() {
+  return std::static_pointer_cast<CNNConvolutionGradientStateNode>(resultState());
+}
+std::unique_ptr<nn::GraphLayer> CNNConvolutionNode::doMakeLayer(const Ref<MTL::Device>&) {
+  return std::make_unique<ConvolutionLayer<CNNConvolution>>(weights_, accumulatorPrecision_, "CNNConvolution");
+}
+std::unique_ptr<nn::GraphLayer> CNNFullyConnectedNode::doMakeLayer(const Ref<MTL::Device>&) {
+  return std::make_unique<ConvolutionLayer<CNNFullyConnected>>(weights_, accumulatorPrecision_, "CNNFullyConnected");
+}
+std::vector<Ref<NNGradientFilterNode>> CNNConvolutionNode::doGradientFilters(const Ref<NNImageNode>& g) {
+  return {mirrored(*this, CNNConvolutionGradientNode::create(g, sources_[0], convolutionGradientState(), weights_))};
+}
+std::vector<Ref<NNGradientFilterNode>> CNNFullyConnectedNode::doGradientFilters(const Ref<NNImageNode>& g) {
+  return {mirrored(*this, CNNFullyConnectedGradientNode::create(g, sources_[0], convolutionGradientState(), weights_))};
+}
+
+namespace {
+
+/// Null weights: those of the node that made the state.
+Ref<CNNConvolutionDataSource> weightsOr(const Ref<CNNConvolutionDataSource>& given, const Ref<CNNConvolutionGradientStateNode>& state) {
+  if (given) return given;
+  auto* forward = state ? dynamic_cast<CNNConvolutionNode*>(nn::NodeAccess::producer(*state)) : nullptr;
+  if (!forward) base::raise("CNNConvolutionGradientNode: weights is null and the state comes from no convolution node; give a data source");
+  return nn::NodeAccess::weights(*forward);
+}
+
+}  // namespace
+
+CNNConvolutionGradientNode::CNNConvolutionGradientNode(const Ref<NNImageNode>& sourceGradient, const Ref<NNImageNode>& sourceImage,
+                                                       const Ref<CNNConvolutionGradientStateNode>& convolutionGradientState,
+                                                       const Ref<CNNConvolutionDataSource>& weights)
+    : NNGradientFilterNode({sourceGradient, sourceImage}, {convolutionGradientState}), weights_(weightsOr(weights, convolutionGradientState)) {
+  if (!convolutionGradientState) base::raise("CNNConvolutionGradientNode: convolutionGradientState is null; take it from the forward node");
+}
+Ref<CNNConvolutionGradientNode> CNNConvolutionGradientNode::create(const Ref<NNImageNode>& sourceGradient,
+                                                                   const Ref<NNImageNode>& sourceImage,
+                                                                   const Ref<CNNConvolutionGradientStateNode>& convolutionGradientState,
+                                                                   const Ref<CNNConvolutionDataSource>& weights) {
+  return std::make_shared<CNNConvolutionGradientNode>(sourceGradient, sourceImage, convolutionGradientState, weights);
+}
+Ref<CNNFullyConnectedGradientNode> CNNFullyConnectedGradientNode::create(
+    const Ref<NNImageNode>& sourceGradient, const Ref<NNImageNode>& sourceImage,
+    const Ref<CNNConvolutionGradientStateNode>& convolutionGradientState, const Ref<CNNConvolutionDataSource>& weights) {
+  return std::make_shared<CNNFullyConnectedGradientNode>(sourceGradient, sourceImage, convolutionGradientState, weights);
+}
+std::unique_ptr<nn::GraphLayer> CNNConvolutionGradientNode::doMakeLayer(const Ref<MTL::Device>&) {
+  return std::make_unique<ConvolutionGradientLayer<CNNConvolutionGradient>>(weights_, effective(trainingStyle()), "CNNConvolutionGradient");
+}
+std::unique_ptr<nn::GraphLayer> CNNFullyConnectedGradientNode::doMakeLayer(const Ref<MTL::Device>&) {
+  return std::make_unique<ConvolutionGradientLayer<CNNFullyConnectedGradient>>(weights_, effective(trainingStyle()), "CNNFullyConnectedGradient");
+}
+
+}  // namespace kovar::MPS

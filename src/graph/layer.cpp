@@ -1,0 +1,39 @@
+#include "graph/layer.hpp"
+
+namespace kovar::nn {
+
+std::shared_ptr<WeightsCell> GraphBuild::cell(const Ref<MPS::CNNConvolutionDataSource>& source, const char* who) {
+  std::shared_ptr<WeightsCell>& cell = weights[source.get()];
+  if (!cell) cell = WeightsCell::load(device, source, who);
+  return cell;
+}
+
+void GraphLayer::setUp(const Ref<MPS::NNPadding>& padding, const std::string& label) {
+  MPS::CNNKernelBase* k = kernel();
+  if (!k) return;
+  if (padding) k->setPadding(padding);
+  if (!label.empty()) k->setLabel(label);
+}
+
+void GraphLayer::setAllocator(const Ref<MPS::ImageAllocator>& allocator) {
+  if (MPS::CNNKernelBase* k = kernel()) k->setDestinationImageAllocator(allocator);
+}
+
+MPS::ImageBatch UnaryLayer::encode(LayerCall& call) {
+  MPS::StateBatch* states = call.wantStates ? &call.resultStates : nullptr;
+  if (call.batch) return states ? kernel_->encodeBatch(call.commandBuffer, call.sources[0], states, call.statesAreTemporary)
+                                : kernel_->encodeBatch(call.commandBuffer, call.sources[0]);
+  if (!states) return MPS::ImageBatch{kernel_->encode(call.commandBuffer, call.sources[0][0])};
+  Ref<MPS::State> state;
+  MPS::ImageBatch result{kernel_->encode(call.commandBuffer, call.sources[0][0], &state, call.statesAreTemporary)};
+  if (state) *states = MPS::StateBatch{state};
+  return result;
+}
+
+MPS::ImageBatch GradientLayer::encode(LayerCall& call) {
+  const MPS::StateBatch states = call.states.empty() ? MPS::StateBatch{} : call.states[0];
+  if (call.batch) return kernel_->encodeBatch(call.commandBuffer, call.sources[0], call.sources[1], states);
+  return MPS::ImageBatch{kernel_->encode(call.commandBuffer, call.sources[0][0], call.sources[1][0], states.empty() ? nullptr : states[0])};
+}
+
+}  // namespace kovar::nn
