@@ -1,0 +1,142 @@
+#pragma once
+// Random convolutions, and kernels made from the oracle's description of one.
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kovar/MPS/NN/CNNFullyConnected.hpp"
+#include "kovar/Support/DataSources.hpp"
+#include "oracle/conv.hpp"
+#include "support/compare.hpp"
+#include "support/geometry.hpp"
+#include "support/golden.hpp"
+#include "support/images.hpp"
+
+namespace kovar::test {
+
+struct ConvolutionCase {
+  Geometry geometry;
+  oracle::Conv conv;
+  std::size_t sourceChannels = 1, destinationChannels = 1;
+
+  std::string text() const { return describe(geometry, conv); }
+  oracle::Tensor randomSource(Random& r, oracle::Format format = oracle::Format::Float32) const {
+    return randomTensor(r, geometry.images, geometry.sourceHeight, geometry.sourceWidth, sourceChannels, oracle::Conv::domain(), format);
+  }
+  oracle::Tensor randomDestination(Random& r, oracle::Format format = oracle::Format::Float32) const {
+    return randomTensor(r, geometry.images, geometry.destinationHeight, geometry.destinationWidth, destinationChannels,
+                        oracle::Conv::domain(), format);
+  }
+  std::vector<double> randomWeights(Random& r) const { return randomValues(r, conv.weightCount(), {-2, 2}); }
+  std::vector<double> randomBiases(Random& r) const { return randomValues(r, conv.outputChannels, {-2, 2}); }
+};
+
+inline ConvolutionCase randomConvolution(Random& r, const GeometryLimits& limits = {}) {
+  ConvolutionCase k;
+  k.geometry = randomGeometry(r, limits);
+  k.geometry.applyTo(k.conv);
+  randomChannels(r, k.conv);
+  k.sourceChannels = k.conv.at.sourceChannelOffset + k.conv.inputChannels + (r.chance(0.2) ? r.size(1, 5) : 0);
+  k.destinationChannels = k.conv.at.destinationChannelOffset + k.conv.outputChannels + (r.chance(0.2) ? r.size(1, 5) : 0);
+  return k;
+}
+
+inline void addRandomNeuron(Random& r, oracle::Conv& conv) {
+  using T = oracle::NeuronType;
+  conv.neuron = oracle::Neuron::plain(r.pick({T::None, T::None, T::ReLU, T::Linear, T::Sigmoid, T::HardSigmoid, T::TanH, T::Absolute,
+                                              T::SoftPlus, T::SoftSign, T::ELU, T::PReLU, T::ReLUN, T::GeLU}));
+  if (conv.neuron.type == T::PReLU) conv.neuron.data = randomValues(r, conv.outputChannels, {-1, 1});
+  if (conv.neuron.type == T::ReLU) conv.neuron.a = r.pick({0., 0.25});
+}
+
+inline void addRandomBatchNorm(Random& r, oracle::Conv& conv) {
+  conv.normalise = true;
+  oracle::FoldedBatchNorm& bn = conv.batchNorm;
+  bn.mean = randomValues(r, conv.outputChannels, {-2, 2});
+  bn.variance = randomValues(r, conv.outputChannels, {0.5, 3});
+  if (r.chance(0.5)) bn.gamma = randomValues(r, conv.outputChannels, {-2, 2});
+  if (r.chance(0.5)) bn.beta = randomValues(r, conv.outputChannels, {-2, 2});
+  bn.epsilon = 0x1p-10;
+}
+
+inline Ref<MPS::CNNConvolutionDescriptor> descriptorOf(const oracle::Conv& c) {
+  auto d = MPS::CNNConvolutionDescriptor::cnnConvolutionDescriptor(static_cast<std::size_t>(c.kernelWidth), static_cast<std::size_t>(c.kernelHeight),
+                                                                   c.inputChannels, c.outputChannels);
+  d->setStrideInPixelsX(static_cast<std::size_t>(c.strideX));
+  d->setStrideInPixelsY(static_cast<std::size_t>(c.strideY));
+  d->setDilationRateX(static_cast<std::size_t>(c.dilationX));
+  d->setDilationRateY(static_cast<std::size_t>(c.dilationY));
+  d->setGroups(c.groups);
+  if (c.neuron.type == oracle::NeuronType::PReLU) {
+    const std::vector<float> slopes = toFloat(c.neuron.data);
+    d->setNeuronToPReLU(std::as_bytes(std::span(slopes)));
+  } else if (c.neuron.type != oracle::NeuronType::None) {
+    d->setFusedNeuronDescriptor(MPS::NNNeuronDescriptor::cnnNeuronDescriptor(
+        static_cast<MPS::CNNNeuronType>(c.neuron.type), static_cast<float>(c.neuron.a), static_cast<float>(c.neuron.b), static_cast<float>(c.neuron.c)));
+  }
+  if (c.normalise) {
+    const auto mean = toFloat(c.batchNorm.mean), variance = toFloat(c.batchNorm.variance), gamma = toFloat(c.batchNorm.gamma),
+               beta = toFloat(c.batchNorm.beta);
+    d->setBatchNormalizationParametersForInference(mean.data(), variance.data(), gamma.empty() ? nullptr : gamma.data(),
+                                                   beta.empty() ? nullptr : beta.data(), static_cast<float>(c.batchNorm.epsilon));
+  }
+  return d;
+}
+
+inline Ref<ConvolutionWeights> sourceOf(const oracle::Conv& c, const std::vector<double>& weights, const std::vector<double>& bias) {
+  return std::make_shared<ConvolutionWeights>(descriptorOf(c), toFloat(weights), toFloat(bias), "");
+}
+
+/// A device with a queue, and kernels on it.
+struct ConvolutionFixture {
+  Ref<MTL::Device> device = MTL::createSystemDefaultDevice();
+  Ref<MTL::CommandQueue> queue = device->newCommandQueue();
+
+  Ref<MPS::CNNConvolution> convolution(const oracle::Conv& c, const std::vector<double>& weights, const std::vector<double>& bias) const {
+    return std::make_shared<MPS::CNNConvolution>(device, sourceOf(c, weights, bias));
+  }
+};
+
+inline MPS::ImageEdgeMode edgeMode(oracle::EdgeMode mode) { return static_cast<MPS::ImageEdgeMode>(mode); }
+
+inline MTL::Region clipRect(const oracle::ClipRect& clip) {
+  const auto extent = [](long v) { return v == oracle::kNoClip ? MPS::RectNoClip.size.width : static_cast<std::size_t>(v); };
+  return {{static_cast<std::size_t>(clip.x), static_cast<std::size_t>(clip.y), static_cast<std::size_t>(clip.z)},
+          {extent(clip.width), extent(clip.height), extent(clip.depth)}};
+}
+
+inline void applyAttributes(MPS::CNNKernel& kernel, const oracle::Attributes& at) {
+  kernel.setOffset({at.offset.x, at.offset.y, at.offset.z});
+  kernel.setClipRect(clipRect(at.clip));
+  kernel.setEdgeMode(edgeMode(at.edge));
+  kernel.setSourceFeatureChannelOffset(at.sourceChannelOffset);
+  kernel.setDestinationFeatureChannelOffset(at.destinationChannelOffset);
+}
+
+inline oracle::Conv goldenConvolution(const GoldenCase& g) {
+  oracle::Conv c;
+  c.kernelWidth = g.integer("kernelWidth");
+  c.kernelHeight = g.integer("kernelHeight");
+  c.strideX = g.integer("strideX");
+  c.strideY = g.integer("strideY");
+  c.dilationX = g.integer("dilationX");
+  c.dilationY = g.integer("dilationY");
+  c.at.offset.x = g.integer("offsetX");
+  c.at.offset.y = g.integer("offsetY");
+  c.at.edge = g.word("edge") == "Clamp" ? oracle::EdgeMode::Clamp : oracle::EdgeMode::Zero;
+  c.groups = g.count("groups");
+  c.inputChannels = g.tensor("source").c;
+  c.outputChannels = g.tensor("gradient").c;
+  return c;
+}
+
+inline std::vector<float> readFloats(const Ref<MTL::Buffer>& buffer, std::size_t offset = 0, std::size_t count = 0) {
+  const auto* p = reinterpret_cast<const float*>(static_cast<const char*>(buffer->contents()) + offset);
+  return {p, p + (count ? count : (buffer->length() - offset) / sizeof(float))};
+}
+
+}  // namespace kovar::test
