@@ -10,11 +10,11 @@
 
 #include "kovar/MPS/NN/CNNFullyConnected.hpp"
 #include "kovar/Support/DataSources.hpp"
+#include "nn_case.hpp"
 #include "oracle/conv.hpp"
 #include "support/compare.hpp"
 #include "support/geometry.hpp"
 #include "support/golden.hpp"
-#include "support/images.hpp"
 
 namespace kovar::test {
 
@@ -24,12 +24,11 @@ struct ConvolutionCase {
   std::size_t sourceChannels = 1, destinationChannels = 1;
 
   std::string text() const { return describe(geometry, conv); }
-  oracle::Tensor randomSource(Random& r, oracle::Format format = oracle::Format::Float32) const {
-    return randomTensor(r, geometry.images, geometry.sourceHeight, geometry.sourceWidth, sourceChannels, oracle::Conv::domain(), format);
+  Tensor randomSource(Random& r, std::size_t images, Format format = Format::Float32) const {
+    return randomTensor(r, images, geometry.sourceHeight, geometry.sourceWidth, sourceChannels, oracle::Conv::domain(), format);
   }
-  oracle::Tensor randomDestination(Random& r, oracle::Format format = oracle::Format::Float32) const {
-    return randomTensor(r, geometry.images, geometry.destinationHeight, geometry.destinationWidth, destinationChannels,
-                        oracle::Conv::domain(), format);
+  Tensor randomDestination(Random& r, std::size_t images, Format format = Format::Float32) const {
+    return randomTensor(r, images, geometry.destinationHeight, geometry.destinationWidth, destinationChannels, oracle::Conv::domain(), format);
   }
   std::vector<double> randomWeights(Random& r) const { return randomValues(r, conv.weightCount(), {-2, 2}); }
   std::vector<double> randomBiases(Random& r) const { return randomValues(r, conv.outputChannels, {-2, 2}); }
@@ -91,30 +90,19 @@ inline Ref<ConvolutionWeights> sourceOf(const oracle::Conv& c, const std::vector
   return std::make_shared<ConvolutionWeights>(descriptorOf(c), toFloat(weights), toFloat(bias), "");
 }
 
-/// A device with a queue, and kernels on it.
-struct ConvolutionFixture {
-  Ref<MTL::Device> device = MTL::createSystemDefaultDevice();
-  Ref<MTL::CommandQueue> queue = device->newCommandQueue();
-
-  Ref<MPS::CNNConvolution> convolution(const oracle::Conv& c, const std::vector<double>& weights, const std::vector<double>& bias) const {
-    return std::make_shared<MPS::CNNConvolution>(device, sourceOf(c, weights, bias));
-  }
-};
-
-inline MPS::ImageEdgeMode edgeMode(oracle::EdgeMode mode) { return static_cast<MPS::ImageEdgeMode>(mode); }
-
-inline MTL::Region clipRect(const oracle::ClipRect& clip) {
-  const auto extent = [](long v) { return v == oracle::kNoClip ? MPS::RectNoClip.size.width : static_cast<std::size_t>(v); };
-  return {{static_cast<std::size_t>(clip.x), static_cast<std::size_t>(clip.y), static_cast<std::size_t>(clip.z)},
-          {extent(clip.width), extent(clip.height), extent(clip.depth)}};
+inline Ref<MPS::CNNConvolution> convolution(const oracle::Conv& c, const std::vector<double>& weights, const std::vector<double>& bias) {
+  return std::make_shared<MPS::CNNConvolution>(cpuDevice(), sourceOf(c, weights, bias));
 }
 
-inline void applyAttributes(MPS::CNNKernel& kernel, const oracle::Attributes& at) {
-  kernel.setOffset({at.offset.x, at.offset.y, at.offset.z});
-  kernel.setClipRect(clipRect(at.clip));
-  kernel.setEdgeMode(edgeMode(at.edge));
-  kernel.setSourceFeatureChannelOffset(at.sourceChannelOffset);
-  kernel.setDestinationFeatureChannelOffset(at.destinationChannelOffset);
+/// PyTorch's results, but for the cases that are not regular convolutions.
+inline std::vector<GoldenCase> goldenConvolutions() {
+  std::vector<GoldenCase> cases;
+  for (const GoldenCase& g : readGolden(std::string(KOVAR_SOURCE_DIR) + "/tests/golden/ops/conv.txt")) {
+    const std::size_t groups = g.count("groups");
+    if (g.number("depthwise") != 0 || (groups > 1 && (g.tensor("source").c / groups % 4 != 0 || g.tensor("gradient").c / groups % 4 != 0))) continue;
+    cases.push_back(g);
+  }
+  return cases;
 }
 
 inline oracle::Conv goldenConvolution(const GoldenCase& g) {
