@@ -246,7 +246,7 @@ void CNNLoss::doEncode(nn::Call& call) {
   prim::Loss d;
   d.type = static_cast<std::uint8_t>(lossType());
   if (single) d.reduction = static_cast<prim::LossReduction>(std::max(reductionType(), CNNReductionType::Sum));
-  d.acrossBatch = single && reduceAcrossBatch();
+  d.acrossBatch = single && reduceAcrossBatch() && reductionType() != CNNReductionType::None;
   d.weights = weighted;
   d.labelSmoothing = labelSmoothing();
   d.epsilon = epsilon();

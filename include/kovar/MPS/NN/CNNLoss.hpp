@@ -16,7 +16,8 @@ class CNNLossDescriptor final : public Object {
   /// How the values of one image become one number. It never changes the gradient that CNNLoss writes.
   CNNReductionType reductionType() const { return reductionType_; }
   void setReductionType(CNNReductionType reductionType) { reductionType_ = reductionType; }
-  /// True: the values of all images go to the first image's loss, the others become 0; Mean divides by the images too.
+  /// True, with a reduction: the values of all images go to the first image's loss, the others become 0; Mean divides by the
+  /// images too.
   bool reduceAcrossBatch() const { return reduceAcrossBatch_; }
   void setReduceAcrossBatch(bool reduceAcrossBatch) { reduceAcrossBatch_ = reduceAcrossBatch; }
   /// Multiplies every value and gradient, on top of a weights image. Default 1.
