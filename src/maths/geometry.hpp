@@ -48,9 +48,8 @@ constexpr std::int64_t windowPad(std::int64_t extent, std::int64_t offset) { ret
 
 /// Result size of a forward filter. Less than 1 means that the policy does not fit the source.
 constexpr std::int64_t outputSize(std::int64_t in, std::int64_t extent, std::int64_t stride, PaddingSize size) {
-  // Written as a ceiling that is right for negative numerators too.
-  const std::int64_t span = in + static_cast<int>(size) * (extent - 1);
-  return span <= 0 ? 0 : (span + stride - 1) / stride;
+  // A ceiling; where nothing fits the division truncates to 0 or less.
+  return (in + static_cast<int>(size) * (extent - 1) + stride - 1) / stride;
 }
 
 /// Result size of a filter that runs backwards (transposed convolution).

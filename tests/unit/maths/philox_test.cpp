@@ -52,6 +52,10 @@ TEST(Philox, DropoutMasksAreTheDocumentedOnes) {
   const oracle::Tensor mask = oracle::dropoutMask(op, 5, 6, 7, 2, 9);
   for (std::size_t e = 0; e < mask.size(); ++e)
     EXPECT_EQ(maths::dropoutKeeps({77, 2, 9}, e, 0.7f), mask.v[e] != 0) << e;
+  // A number equal to the probability is dropped.
+  const float drawn = maths::uniformFromWord(RandomStream{77, 2, 9}.word(3));
+  EXPECT_FALSE(maths::dropoutKeeps({77, 2, 9}, 3, drawn));
+  EXPECT_TRUE(maths::dropoutKeeps({77, 2, 9}, 3, std::nextafterf(drawn, 2.f)));
   EXPECT_EQ(maths::scalar::dropout(3.f, 0.69f, 0.7f), 3.f * (1.f / 0.7f));
   EXPECT_EQ(maths::scalar::dropout(INFINITY, 0.7f, 0.7f), 0.f);
   EXPECT_FALSE(std::signbit(maths::scalar::dropout(-1.f, 0.9f, 0.7f)));
