@@ -34,7 +34,7 @@ RULES = (
     Rule("onednn", _EVERYWHERE, r"\bdnnl(?:::|_\w)", "oneDNN is known to src/backend/cpu only",
          except_in=("src/backend/cpu/",)),
     Rule("highway", _EVERYWHERE, r"\bhwy::|\bHWY_[A-Z]", "Highway is known to src/maths and src/backend/cpu only",
-         except_in=("src/maths/", "src/backend/cpu/", "tests/")),
+         except_in=("src/maths/", "src/backend/cpu/", "tests/", "bench/")),
     Rule("cuda", _EVERYWHERE, r"\bcu(?:da|dnn|blas)[A-Z]\w*\s*\(|\bcuda(?:Stream|Event|Error|Graph)\w*_t\b",
          "CUDA is known to src/backend/cuda only", except_in=("src/backend/cuda/", "include/kovar/", "tests/cuda/")),
     Rule("throw", ("src/base/", "src/maths/", "src/prim/", "src/backend/"), r"\bthrow\b",
