@@ -14,6 +14,11 @@ function(kovar_add_test_folder name)
                                              PNG::PNG JPEG::JPEG ZLIB::ZLIB)
   if(name STREQUAL "tools")
     target_link_libraries(test_${name} PRIVATE kovar_tool_parts)
+    if(TARGET kovar_tool)
+      # Tests of the command line run the program itself.
+      target_compile_definitions(test_${name} PRIVATE KOVAR_PROGRAM="$<TARGET_FILE:kovar_tool>")
+      add_dependencies(test_${name} kovar_tool)
+    endif()
   endif()
 
   set(include_file "${CMAKE_CURRENT_BINARY_DIR}/test_${name}_suites.cmake")
