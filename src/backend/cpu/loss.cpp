@@ -58,7 +58,7 @@ struct LossRun {
       if (whole) m::store(v, value + i);
       else storePart(v, value + i, part);
     }
-    return whole ? v : Floats(hn::IfThenElseZero(hn::FirstN(kTag, static_cast<std::size_t>(part)), v.raw));
+    return whole ? v : firstLanes(v, part);
   }
 
   template <class L> HWY_NOINLINE void operator()(const L& loss) const {
@@ -66,7 +66,7 @@ struct LossRun {
     std::int64_t i = 0;
     for (; i + kLanes <= n; i += kLanes) total = total + step(loss, i, kLanes);
     if (i < n) total = total + step(loss, i, n - i);
-    if (sum != nullptr) *sum += acrossLanes(total, PlusLanes{});
+    if (sum != nullptr) *sum += static_cast<double>(hn::GetLane(sumOfLanes(total).raw));
   }
 };
 
@@ -80,7 +80,7 @@ void softmaxExact(const LossRun& run, const m::LabelSmoothing& smoothing, float*
     storePart(given, labels + i, part);
     total = total + (part == kLanes ? given : loadPart(labels + i, part));
   }
-  const Floats sum(acrossLanes(total, PlusLanes{}));
+  const Floats sum = sumOfLanes(total);
   for (std::int64_t i = 0; i < run.n; i += kLanes) {
     const std::int64_t part = std::min(kLanes, run.n - i);
     const Floats y = part == kLanes ? m::load<Floats>(run.y + i) : loadPart(run.y + i, part);

@@ -44,21 +44,32 @@ template <PoolKind kKind>
 using Rule = std::conditional_t<kKind == PoolKind::Max, m::MaxPool,
                                 std::conditional_t<kKind == PoolKind::Average, m::AveragePool, m::L2Pool>>;
 
-/// Values of one window for kCount vectors of channels that start at `channel`. `part` limits the last one, 0 = whole.
+HWY_INLINE Floats loadLanes(const float* p, std::int64_t part) { return part == 0 ? m::load<Floats>(p) : loadPart(p, part); }
+HWY_INLINE void storeLanes(Floats v, float* p, std::int64_t part) {
+  if (part == 0) m::store(v, p);
+  else storePart(v, p, part);
+}
+
+/// Combines the taps of one window for kCount vectors of channels from `channel` on. part: lanes of a lone last vector,
+/// 0 = all.
 template <PoolKind kKind, int kCount>
-HWY_INLINE void window(const PoolTile<const float>& src, const Taps& t, std::int64_t channel, std::int64_t part,
-                       Floats (&acc)[kCount]) {
+HWY_INLINE void combineTaps(const PoolTile<const float>& src, const Taps& t, std::int64_t channel, std::int64_t part,
+                            Floats (&acc)[kCount]) {
   for (int k = 0; k < kCount; ++k) acc[k] = Rule<kKind>::template start<Floats>();
   for (const std::int32_t y : t.y) {
     const float* row = src.row(y) + channel;
     for (const std::int32_t x : t.x) {
       const float* p = row + x * src.pixelStep;
-      for (int k = 0; k < kCount; ++k) {
-        const Floats v = part == 0 ? m::load<Floats>(p + k * kLanes) : loadPart(p, part);
-        acc[k] = Rule<kKind>::combine(acc[k], v);
-      }
+      for (int k = 0; k < kCount; ++k) acc[k] = Rule<kKind>::combine(acc[k], loadLanes(p + k * kLanes, part));
     }
   }
+}
+
+/// Values of one window.
+template <PoolKind kKind, int kCount>
+HWY_INLINE void window(const PoolTile<const float>& src, const Taps& t, std::int64_t channel, std::int64_t part,
+                       Floats (&acc)[kCount]) {
+  combineTaps<kKind, kCount>(src, t, channel, part, acc);
   for (int k = 0; k < kCount; ++k) {
     // A sum does not change by the zeros outside; a maximum may.
     if (kKind == PoolKind::Max && t.outside) acc[k] = Rule<kKind>::combine(acc[k], Floats(0.f));
@@ -103,55 +114,39 @@ void poolForward(const PoolGeometry& g, const PoolTile<const float>& src, const 
   }
 }
 
-HWY_INLINE Floats loadLanes(const float* p, std::int64_t part) { return part == 0 ? m::load<Floats>(p) : loadPart(p, part); }
-HWY_INLINE void storeLanes(Floats v, float* p, std::int64_t part) {
-  if (part == 0) m::store(v, p);
-  else storePart(v, p, part);
-}
-
-/// Adds what one window gives to the source rows [begin, end), for one vector of channels.
-template <PoolKind kKind>
-HWY_INLINE void windowGradient(const Taps& t, Floats g, const PoolTile<const float>& src, const PoolTile<float>& diff,
-                               std::int64_t channel, std::int64_t part, std::int64_t begin, std::int64_t end) {
-  Floats share = g, result = g, winner(-1.f);
+/// Adds what one window gives to the source rows [begin, end), for kCount vectors of channels.
+template <PoolKind kKind, int kCount>
+HWY_INLINE void windowGradient(const Taps& t, const float* given, const PoolTile<const float>& src,
+                               const PoolTile<float>& diff, std::int64_t channel, std::int64_t part, std::int64_t begin,
+                               std::int64_t end) {
+  Floats g[kCount], result[kCount];
+  for (int k = 0; k < kCount; ++k) g[k] = loadLanes(given + channel + k * kLanes, part);
   if constexpr (kKind == PoolKind::Max) {
-    Floats best = m::quietNaN<Floats>();
-    float index = 0.f;
-    for (const std::int32_t y : t.y)
-      for (const std::int32_t x : t.x) {
-        const Floats v = loadLanes(src.row(y) + x * src.pixelStep + channel, part);
-        // The first maximum stays; a number beats NaN.
-        const auto better = m::MaxPool::better(v, best);
-        best = m::select(better, v, best);
-        winner = m::select(better, Floats(index), winner);
-        index += 1.f;
-      }
+    combineTaps<kKind, kCount>(src, t, channel, part, result);
     // A zero outside that beats every pixel takes the gradient with it.
-    if (t.outside) winner = m::select(best >= Floats(0.f), winner, Floats(-1.f));
-  } else if constexpr (kKind == PoolKind::Average) {
-    share = m::AveragePool::bwd(g, Floats(t.divisor));
+    for (int k = 0; t.outside && k < kCount; ++k) g[k] = m::select(result[k] >= Floats(0.f), g[k], Floats(0.f));
+  } else if constexpr (kKind == PoolKind::L2) {
+    window<kKind, kCount>(src, t, channel, part, result);
   } else {
-    Floats acc[1];
-    window<kKind, 1>(src, t, channel, part, acc);
-    result = acc[0];
+    for (int k = 0; k < kCount; ++k) g[k] = m::AveragePool::bwd(g[k], Floats(t.divisor));
   }
-  float index = 0.f;
   for (const std::int32_t y : t.y) {
-    if (y < begin || y >= end) {
-      index += static_cast<float>(t.x.size());
-      continue;
-    }
+    const bool mine = y >= begin && y < end;
+    if (kKind != PoolKind::Max && !mine) continue;
     for (const std::int32_t x : t.x) {
-      float* d = diff.row(y) + x * diff.pixelStep + channel;
-      const Floats old = loadLanes(d, part);
-      if constexpr (kKind == PoolKind::Max) {
-        storeLanes(old + m::select(winner == Floats(index), g, Floats(0.f)), d, part);
-        index += 1.f;
-      } else if constexpr (kKind == PoolKind::Average) {
-        storeLanes(old + share, d, part);
-      } else {
-        const Floats s = loadLanes(src.row(y) + x * src.pixelStep + channel, part);
-        storeLanes(old + m::L2Pool::bwd(g, s, result), d, part);
+      const float* from = kKind == PoolKind::Average ? nullptr : src.row(y) + x * src.pixelStep + channel;
+      float* to = diff.row(y) + x * diff.pixelStep + channel;
+      for (int k = 0; k < kCount; ++k) {
+        Floats share = g[k];
+        if constexpr (kKind == PoolKind::Max) {
+          // The first tap that equals the maximum takes all; the later ones find nothing left.
+          const auto wins = loadLanes(from + k * kLanes, part) == result[k];
+          share = m::select(wins, g[k], Floats(0.f));
+          g[k] = m::select(wins, Floats(0.f), g[k]);
+        } else if constexpr (kKind == PoolKind::L2) {
+          share = m::L2Pool::bwd(g[k], loadLanes(from + k * kLanes, part), result[k]);
+        }
+        if (mine) storeLanes(loadLanes(to + k * kLanes, part) + share, to + k * kLanes, part);
       }
     }
   }
@@ -167,10 +162,9 @@ void gradientRows(const PoolGeometry& g, const PoolTile<const float>& diffDst, c
       const Taps t = tapsOf(g, y, x);
       const float* given = diffDst.row(y) + x * diffDst.pixelStep;
       std::int64_t c = 0;
-      for (; c + kLanes <= channels; c += kLanes)
-        windowGradient<kKind>(t, m::load<Floats>(given + c), src, diff, c, 0, begin, end);
-      if (c < channels)
-        windowGradient<kKind>(t, loadPart(given + c, channels - c), src, diff, c, channels - c, begin, end);
+      for (; c + 4 * kLanes <= channels; c += 4 * kLanes) windowGradient<kKind, 4>(t, given, src, diff, c, 0, begin, end);
+      for (; c + kLanes <= channels; c += kLanes) windowGradient<kKind, 1>(t, given, src, diff, c, 0, begin, end);
+      if (c < channels) windowGradient<kKind, 1>(t, given, src, diff, c, channels - c, begin, end);
     }
 }
 
@@ -348,9 +342,11 @@ void preparePoolGradient(const PoolGeometry& geometry, std::int64_t taps, const 
       }
       firstWindow = std::max<std::int64_t>(firstWindow, 0);
       const PoolTile<float> to = writeTile(diffSrc, inv.args[2].data, p, out);
-      for (std::int64_t y = p.firstRow; y < p.endRow; ++y)
-        for (std::int64_t x = 0; x < diffSrc.dim(2); ++x)
-          std::fill_n(to.row(y) + x * to.pixelStep, p.channels, 0.f);
+      for (std::int64_t y = p.firstRow; y < p.endRow; ++y) {
+        if (to.pixelStep == p.channels) std::fill_n(to.row(y), diffSrc.dim(2) * p.channels, 0.f);
+        else
+          for (std::int64_t x = 0; x < diffSrc.dim(2); ++x) std::fill_n(to.row(y) + x * to.pixelStep, p.channels, 0.f);
+      }
       const auto [first, end] = rowsTouched(geometry.y, firstWindow, endWindow);
       const PoolTile<const float> from = readTile(src, inv.args[1].data, p, first, end, in);
       const PoolTile<const float> g = readTile(diffDst, inv.args[0].data, p, firstWindow, endWindow, given);

@@ -102,6 +102,14 @@ struct Registers {
   float* own[prim::kMaxRegisters];       ///< where it keeps values that it computes
 };
 
+/// Loads whose values are the same for every row: kept from block to block.
+inline constexpr std::size_t kKept = ProgramRunner::kKeptLoads;
+struct KeptLoads {
+  float* buffer[kKept] = {};
+  const std::byte* data[kKept] = {};
+  std::int64_t elements[kKept] = {};
+};
+
 void fill(float* d, std::int64_t n, float value) {
   std::int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) m::store(Floats(value), d + i);
@@ -132,7 +140,8 @@ void compute(const EwStep& s, const Registers& r, float* d, std::int64_t n) {
 }
 
 /// All steps on one block; registers live at r.
-void runBlock(const ProgramRunner::Code& code, const Piece* pieces, std::int64_t rows, std::int64_t columns, Registers& r) {
+void runBlock(const ProgramRunner::Code& code, const Piece* pieces, std::int64_t rows, std::int64_t columns, Registers& r,
+              KeptLoads& kept) {
   const std::int64_t n = rows * columns;
   const std::size_t count = code.instructions.size();
   for (std::size_t k = 0; k < count; ++k) {
@@ -143,6 +152,13 @@ void runBlock(const ProgramRunner::Code& code, const Piece* pieces, std::int64_t
       const float* lies = in.inPlace ? floatsOf(p, rows, columns) : nullptr;
       if (lies != nullptr) {
         r.at[s.dst] = lies;
+      } else if (in.kept < kKept && p.rowStep == 0) {
+        if (kept.data[in.kept] != p.data || kept.elements[in.kept] < n) {
+          loadPiece(p, rows, columns, kept.buffer[in.kept]);
+          kept.data[in.kept] = p.data;
+          kept.elements[in.kept] = n;
+        }
+        r.at[s.dst] = kept.buffer[in.kept];
       } else {
         loadPiece(p, rows, columns, r.own[s.dst]);
         r.at[s.dst] = r.own[s.dst];
@@ -166,8 +182,9 @@ void runBlock(const ProgramRunner::Code& code, const Piece* pieces, std::int64_t
 struct RunBlock {
   const ProgramRunner::Code& code;
   Registers& registers;
+  KeptLoads& kept;
   HWY_INLINE void operator()(const Piece* pieces, std::int64_t rows, std::int64_t columns) const {
-    runBlock(code, pieces, rows, columns, registers);
+    runBlock(code, pieces, rows, columns, registers, kept);
   }
 };
 
@@ -176,21 +193,27 @@ void runBlocks(const ProgramRunner::Code& code, const Loops& loops, std::byte* c
   HWY_ALIGN float buffers[prim::kMaxRegisters][kBlock];
   Registers r;
   for (int i = 0; i < prim::kMaxRegisters; ++i) r.at[i] = r.own[i] = buffers[i];
-  walkBlocks(loops, BlockGrid(loops), code.types.data(), storage, begin, end, RunBlock{code, r});
+  HWY_ALIGN float keptBuffers[kKept][kBlock];
+  KeptLoads kept;
+  for (std::size_t i = 0; i < kKept; ++i) kept.buffer[i] = keptBuffers[i];
+  walkBlocks(loops, BlockGrid(loops), code.types.data(), storage, begin, end, RunBlock{code, r, kept});
 }
 
 void runOneRow(const ProgramRunner::Code& code, std::size_t views, std::byte* const* first, const std::int64_t* step,
                std::int64_t length, const float* values, float* out) {
   HWY_ALIGN float buffers[prim::kMaxRegisters][kBlock];
+  HWY_ALIGN float keptBuffers[kKept][kBlock];
   Piece pieces[kMaxLoopViews];
   for (std::int64_t begin = 0; begin < length; begin += kBlock) {
     const std::int64_t n = std::min(kBlock, length - begin);
     Registers r;
+    KeptLoads kept;
+    for (std::size_t i = 0; i < kKept; ++i) kept.buffer[i] = keptBuffers[i];
     for (int i = 1; i < prim::kMaxRegisters; ++i) r.at[i] = r.own[i] = buffers[i];
     r.at[0] = values + begin;
     r.own[0] = out + begin;
     for (std::size_t v = 0; v < views; ++v) pieces[v] = {first[v] + begin * step[v], code.types[v], 0, step[v]};
-    runBlock(code, pieces, 1, n, r);
+    runBlock(code, pieces, 1, n, r, kept);
     if (r.at[0] != out + begin) std::memmove(out + begin, r.at[0], static_cast<std::size_t>(n) * sizeof(float));
   }
 }
@@ -235,7 +258,7 @@ ProgramRunner::ProgramRunner(const prim::Program& program, std::span<const prim:
     used.push_back(view);
     return static_cast<std::uint8_t>(used.size() - 1);
   };
-  const auto add = [&](const prim::EwStep& s, std::uint8_t view) { code_.instructions.push_back({s, view, false, false}); };
+  const auto add = [&](const prim::EwStep& s, std::uint8_t view) { code_.instructions.push_back({s, view}); };
   if (use == Use::InPlace) add({.op = EwOp::Load, .dst = 0}, viewOf(views.size(), result));
   for (std::size_t i = 0; i < program.count; ++i) {
     const prim::EwStep& s = program.steps[i];
@@ -245,6 +268,7 @@ ProgramRunner::ProgramRunner(const prim::Program& program, std::span<const prim:
   if (use == Use::InPlace) add({.op = EwOp::Store, .a = 0}, viewOf(views.size(), result));
 
   std::vector<Instruction>& code = code_.instructions;
+  std::uint8_t keeps = 0;
   for (std::size_t k = 0; k < code.size(); ++k) {
     const prim::EwStep& s = code[k].step;
     if (s.op == EwOp::Store) continue;
@@ -257,7 +281,14 @@ ProgramRunner::ProgramRunner(const prim::Program& program, std::span<const prim:
     }
     if (use == Use::Rows && s.dst == 0 && j == code.size()) last = j;
     const bool storedNext = k + 1 < code.size() && code[k + 1].step.op == EwOp::Store && code[k + 1].step.a == s.dst;
-    if (s.op == EwOp::Load) code[k].inPlace = last <= firstStore;
+    if (s.op == EwOp::Load) {
+      code[k].inPlace = last <= firstStore;
+      // An argument that is written may change from block to block.
+      const bool written = std::any_of(code.begin(), code.end(), [&](const Instruction& i) {
+        return i.step.op == EwOp::Store && i.view == code[k].view;
+      });
+      if (!written && keeps < kKeptLoads) code[k].kept = keeps++;
+    }
     else code[k].storesThrough = storedNext && last == k + 1;
   }
   if (used.empty()) return;

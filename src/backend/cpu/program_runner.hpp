@@ -39,10 +39,14 @@ class ProgramRunner {
   void runRow(std::byte* const* first, const std::int64_t* step, std::int64_t length, const float* values,
               float* out) const;
 
+  /// Loads whose values may be kept from block to block.
+  static constexpr std::uint8_t kKeptLoads = 4;
+
   struct Instruction {
     prim::EwStep step;
     std::uint8_t view = 0;        ///< index into arguments(), for Load and Store
     bool inPlace = false;         ///< Load: the register may be the argument's own memory
+    std::uint8_t kept = 0xff;     ///< Load: where a value that is the same for all rows is kept, if below kKeptLoads
     bool storesThrough = false;   ///< the next instruction stores this result and nothing else needs it
   };
   struct Code {

@@ -16,6 +16,7 @@
 #include <hwy/highway.h>
 
 #include "backend/cpu/rows.hpp"
+#include "maths/formats-inl.hpp"
 #include "maths/philox-inl.hpp"
 
 #ifndef KOVAR_BACKEND_CPU_RANDOM_ONCE
@@ -52,6 +53,16 @@ const float* draw(const maths::RandomStream& stream, std::int64_t first, std::in
   return room + (first - block * 4);
 }
 
+/// Mask bytes, 1 where the uniform number is below keep.
+void storeMask(const float* u, std::int64_t n, float keep, std::byte* mask, std::int64_t step) {
+  std::int64_t i = 0;
+  for (; step == 1 && i + kLanes <= n; i += kLanes) {
+    const auto kept = m::load<Floats>(u + i) < Floats(keep);
+    m::storeCodes(m::select(kept, m::Bits(1u), m::Bits(0u)), reinterpret_cast<std::uint8_t*>(mask + i));
+  }
+  for (; i < n; ++i) mask[i * step] = u[i] < keep ? std::byte{1} : std::byte{0};
+}
+
 /// dst = src where the uniform number is below keep, scaled; the mask bytes too where wanted.
 void dropoutRow(const maths::RandomStream& stream, std::int64_t firstElement, float keep, const DropoutRow& row,
                 prim::DType srcType, prim::DType dstType) {
@@ -69,8 +80,7 @@ void dropoutRow(const maths::RandomStream& stream, std::int64_t firstElement, fl
     for (; i + kLanes <= n; i += kLanes) m::store(m::dropout(m::load<Floats>(x + i), m::load<Floats>(u + i), keep), out + i);
     if (i < n) storePart(m::dropout(loadPart(x + i, n - i), loadPart(u + i, n - i), keep), out + i, n - i);
     if (!direct) storeRow(dstType, out, n, to, row.dstStep);
-    if (row.mask != nullptr)
-      for (i = 0; i < n; ++i) row.mask[(begin + i) * row.maskStep] = u[i] < keep ? std::byte{1} : std::byte{0};
+    if (row.mask != nullptr) storeMask(u, n, keep, row.mask + begin * row.maskStep, row.maskStep);
   }
 }
 
@@ -81,7 +91,7 @@ void drawMask(const maths::RandomStream& stream, std::int64_t first, std::int64_
   for (std::int64_t begin = 0; begin < n; begin += kDraw) {
     const std::int64_t count = std::min(kDraw, n - begin);
     const float* u = draw<false>(stream, first + begin, count, room);
-    for (std::int64_t i = 0; i < count; ++i) mask[(begin + i) * maskStep] = u[i] < keep ? std::byte{1} : std::byte{0};
+    storeMask(u, count, keep, mask + begin * maskStep, maskStep);
   }
 }
 

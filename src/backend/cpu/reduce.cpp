@@ -80,12 +80,49 @@ void combineRow(const float* x, std::int64_t n, bool first, std::uint32_t index,
   }
 }
 
+/// Eight rows of floats, `step` bytes apart, added as a tree and then to the partial result: fewer roundings and less
+/// traffic than one by one.
+void addEightRows(const std::byte* p, std::int64_t step, std::int64_t n, bool first, float* out) {
+  const auto row = [&](std::int64_t r) HWY_ATTR { return reinterpret_cast<const float*>(p + r * step); };
+  const float *x0 = row(0), *x1 = row(1), *x2 = row(2), *x3 = row(3), *x4 = row(4), *x5 = row(5), *x6 = row(6), *x7 = row(7);
+  for (std::int64_t i = 0; i < n; i += kLanes) {
+    const std::int64_t part = std::min(kLanes, n - i);
+    const auto at = [&](const float* x) HWY_ATTR { return part == kLanes ? m::load<Floats>(x + i) : loadPart(x + i, part); };
+    const Floats sum = ((at(x0) + at(x1)) + (at(x2) + at(x3))) + ((at(x4) + at(x5)) + (at(x6) + at(x7)));
+    m::store(first ? sum : m::load<Floats>(out + i) + sum, out + i);
+  }
+}
+
 template <ReduceKind kKind>
 void combineRun(const float* x, std::int64_t n, bool first, std::uint32_t index, const ReducePartial& out) {
   if constexpr (isArg(kKind)) {
     float best = first ? x[0] : out.value[0];
     std::uint32_t where = first ? index : out.index[0];
-    for (std::int64_t i = first ? 1 : 0; i < n; ++i) {
+    std::int64_t i = 0;
+    if (n >= 2 * kLanes) {
+      // Each lane keeps the first of its own best values; then the lanes are compared, the lower index before the higher.
+      Floats bests = m::load<Floats>(x);
+      m::Bits lane(hn::Iota(hn::ScalableTag<std::uint32_t>(), index));
+      m::Bits places = lane;
+      for (i = kLanes; i + kLanes <= n; i += kLanes) {
+        lane = lane + m::Bits(static_cast<std::uint32_t>(kLanes));
+        const Floats v = m::load<Floats>(x + i);
+        const auto better = beats<kKind>(v, bests);
+        bests = m::select(better, v, bests);
+        places = m::select(better, lane, places);
+      }
+      HWY_ALIGN float values[kLanes];
+      HWY_ALIGN std::uint32_t at[kLanes];
+      m::store(bests, values);
+      m::storeBits(places, at);
+      for (std::int64_t k = 0; k < kLanes; ++k) {
+        const bool tie = values[k] == best && at[k] < where;
+        if (!beats<kKind>(values[k], best) && !tie) continue;
+        best = values[k];
+        where = at[k];
+      }
+    }
+    for (; i < n; ++i) {
       if (!beats<kKind>(x[i], best)) continue;
       best = x[i];
       where = index + static_cast<std::uint32_t>(i);
@@ -107,40 +144,78 @@ void combineRun(const float* x, std::int64_t n, bool first, std::uint32_t index,
   out.value[0] = first ? all : combine(out.value[0], all);
 }
 
+/// Position `index` among the reduced axes, in bytes from the first one.
+std::int64_t reducedOffset(const ReducePlan& plan, std::int64_t index) {
+  std::int64_t at = 0;
+  for (std::size_t a = plan.reduced.size(); a-- > 0;) {
+    at += index % plan.reduced[a].count * plan.reduced[a].srcStep;
+    index /= plan.reduced[a].count;
+  }
+  return at;
+}
+
+/// One partial result of rows: columns [first, first + n) of steps [begin, end).
 template <ReduceKind kKind>
-void reduceBlockOf(const ReducePlan& plan, const std::byte* src, std::int64_t tile, std::int64_t block, const ReducePartial& out) {
-  HWY_ALIGN float buffer[kRunPiece];
-  const std::int64_t begin = block * plan.stepsPerBlock, end = std::min(plan.steps, begin + plan.stepsPerBlock);
-  const std::int64_t size = static_cast<std::int64_t>(prim::sizeOf(plan.srcType));
-  for (std::int64_t s = begin; s < end; ++s) {
-    const std::byte* p = src;
-    std::int64_t position = s / plan.runPieces;
-    const std::int64_t piece = s % plan.runPieces * kRunPiece;
-    std::int64_t number = position * plan.run.count + piece;
-    for (std::size_t a = plan.reduced.size(); a-- > 0;) {
-      p += position % plan.reduced[a].count * plan.reduced[a].srcStep;
-      position /= plan.reduced[a].count;
+void reduceRows(const ReducePlan& plan, const std::byte* src, std::int64_t n, std::int64_t begin, std::int64_t end,
+                const ReducePartial& out) {
+  HWY_ALIGN float buffer[8 * kTile];
+  const auto size = static_cast<std::int64_t>(prim::sizeOf(plan.srcType));
+  const std::int64_t columnStep = n == 1 ? size : plan.row.srcStep;
+  const ReduceAxis inner = plan.reduced.empty() ? ReduceAxis{} : plan.reduced.back();
+  for (std::int64_t s = begin; s < end;) {
+    const std::byte* p = src + reducedOffset(plan, s);
+    if (isSum(kKind) && s % inner.count + 8 <= inner.count && s + 8 <= end) {
+      if (isFloatRun(plan.srcType, columnStep)) {
+        addEightRows(p, inner.srcStep, n, s == begin, out.value);
+      } else {
+        for (std::int64_t r = 0; r < 8; ++r) loadRow(plan.srcType, p + r * inner.srcStep, columnStep, n, buffer + r * kTile);
+        addEightRows(reinterpret_cast<const std::byte*>(buffer), kTile * 4, n, s == begin, out.value);
+      }
+      s += 8;
+      continue;
     }
-    if (plan.acrossRows) {
-      const std::int64_t first = tile * plan.tile, n = std::min(plan.tile, plan.row.count - first);
-      const float* x = floatRow(plan.srcType, p + first * plan.row.srcStep, plan.row.count == 1 ? size : plan.row.srcStep, n, buffer);
-      combineRow<kKind>(x, n, s == begin, static_cast<std::uint32_t>(number), out);
-    } else {
-      const std::int64_t n = std::min(kRunPiece, plan.run.count - piece);
-      const float* x = floatRow(plan.srcType, p + piece * plan.run.srcStep, plan.run.count == 1 ? size : plan.run.srcStep, n, buffer);
-      combineRun<kKind>(x, n, s == begin, static_cast<std::uint32_t>(number), out);
-    }
+    const float* x = floatRow(plan.srcType, p, columnStep, n, buffer);
+    combineRow<kKind>(x, n, s == begin, static_cast<std::uint32_t>(s), out);
+    ++s;
   }
 }
 
-void reduceBlock(const ReducePlan& plan, const std::byte* src, std::int64_t tile, std::int64_t block, const ReducePartial& out) {
+/// One partial result of a run: steps [begin, end), each a piece of it.
+template <ReduceKind kKind>
+void reduceRuns(const ReducePlan& plan, const std::byte* src, std::int64_t begin, std::int64_t end, const ReducePartial& out) {
+  HWY_ALIGN float buffer[kRunPiece];
+  const auto size = static_cast<std::int64_t>(prim::sizeOf(plan.srcType));
+  for (std::int64_t s = begin; s < end; ++s) {
+    const std::int64_t position = s / plan.runPieces, piece = s % plan.runPieces * kRunPiece;
+    const std::int64_t n = std::min(kRunPiece, plan.run.count - piece);
+    const std::byte* p = src + reducedOffset(plan, position) + piece * plan.run.srcStep;
+    const float* x = floatRow(plan.srcType, p, plan.run.count == 1 ? size : plan.run.srcStep, n, buffer);
+    combineRun<kKind>(x, n, s == begin, static_cast<std::uint32_t>(position * plan.run.count + piece), out);
+  }
+}
+
+/// Partial results of block `block` for `count` neighbours: tiles of the row from `first` on, or elements of it.
+template <ReduceKind kKind>
+void reduceUnits(const ReducePlan& plan, const std::byte* src, std::int64_t first, std::int64_t count, std::int64_t block,
+                 const ReducePartial& out, std::int64_t outStep) {
+  const std::int64_t begin = block * plan.stepsPerBlock, end = std::min(plan.steps, begin + plan.stepsPerBlock);
+  for (std::int64_t u = first; u < first + count; ++u) {
+    const ReducePartial to{out.value + (u - first) * outStep, out.index == nullptr ? nullptr : out.index + (u - first) * outStep};
+    const std::byte* p = src + u * plan.tile * plan.row.srcStep;
+    if (plan.acrossRows) reduceRows<kKind>(plan, p, std::min(plan.tile, plan.row.count - u * plan.tile), begin, end, to);
+    else reduceRuns<kKind>(plan, p, begin, end, to);
+  }
+}
+
+void reduceBlock(const ReducePlan& plan, const std::byte* src, std::int64_t first, std::int64_t count, std::int64_t block,
+                 const ReducePartial& out, std::int64_t outStep) {
   switch (plan.desc.kind) {
     case ReduceKind::Sum:
-    case ReduceKind::Mean: return reduceBlockOf<ReduceKind::Sum>(plan, src, tile, block, out);
-    case ReduceKind::Min: return reduceBlockOf<ReduceKind::Min>(plan, src, tile, block, out);
-    case ReduceKind::Max: return reduceBlockOf<ReduceKind::Max>(plan, src, tile, block, out);
-    case ReduceKind::ArgMin: return reduceBlockOf<ReduceKind::ArgMin>(plan, src, tile, block, out);
-    case ReduceKind::ArgMax: return reduceBlockOf<ReduceKind::ArgMax>(plan, src, tile, block, out);
+    case ReduceKind::Mean: return reduceUnits<ReduceKind::Sum>(plan, src, first, count, block, out, outStep);
+    case ReduceKind::Min: return reduceUnits<ReduceKind::Min>(plan, src, first, count, block, out, outStep);
+    case ReduceKind::Max: return reduceUnits<ReduceKind::Max>(plan, src, first, count, block, out, outStep);
+    case ReduceKind::ArgMin: return reduceUnits<ReduceKind::ArgMin>(plan, src, first, count, block, out, outStep);
+    case ReduceKind::ArgMax: return reduceUnits<ReduceKind::ArgMax>(plan, src, first, count, block, out, outStep);
   }
 }
 
@@ -274,20 +349,21 @@ void runReduce(const ReducePlan& plan, Context& context, const prim::Invocation&
   const bool arg = plan.desc.kind == prim::ReduceKind::ArgMin || plan.desc.kind == prim::ReduceKind::ArgMax;
   auto* values = reinterpret_cast<float*>(inv.scratch);
   auto* indices = arg ? reinterpret_cast<std::uint32_t*>(values + layout.results) : nullptr;
-  // Kept elements (or tiles of them) times blocks.
-  const std::int64_t units = plan.acrossRows ? plan.rows * plan.tiles : plan.rows * plan.row.count;
-  const std::int64_t workPerUnit = plan.acrossRows ? plan.tile * plan.stepsPerBlock : plan.stepsPerBlock * std::min(plan.run.count, kRunPiece);
-  forRanges(context.pool, units * plan.blocks, std::max<std::int64_t>(1, kChunkElements / workPerUnit),
-            [&](std::int64_t begin, std::int64_t end) {
-              for (std::int64_t i = begin; i < end; ++i) {
-                const std::int64_t unit = i / plan.blocks, block = i % plan.blocks;
-                const std::int64_t perRow = plan.acrossRows ? plan.tiles : plan.row.count;
-                std::int64_t at = keptOffset(plan, unit / perRow).first;
-                if (!plan.acrossRows) at += unit % perRow * plan.row.srcStep;
-                const ReducePartial out{values + i * layout.width, arg ? indices + i * layout.width : nullptr};
-                HWY_DYNAMIC_DISPATCH(reduceBlock)(plan, inv.args[0].data + at, plan.acrossRows ? unit % perRow : 0, block, out);
-              }
-            });
+  // Units are kept elements, or tiles of the kept row; neighbours in the row are handled together.
+  const std::int64_t perRow = plan.acrossRows ? plan.tiles : plan.row.count;
+  const std::int64_t work = plan.acrossRows ? plan.tile * plan.stepsPerBlock : plan.stepsPerBlock * std::min(plan.run.count, kRunPiece);
+  const std::int64_t group = std::clamp<std::int64_t>(kChunkElements / work, 1, perRow), groups = divideUp(perRow, group);
+  const std::int64_t grain = std::max<std::int64_t>(1, kChunkElements / (work * group));
+  forRanges(context.pool, plan.rows * groups * plan.blocks, grain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t block = i % plan.blocks, first = i / plan.blocks % groups * group, row = i / plan.blocks / groups;
+      const std::int64_t at = ((row * perRow + first) * plan.blocks + block) * layout.width;
+      const ReducePartial out{values + at, arg ? indices + at : nullptr};
+      HWY_DYNAMIC_DISPATCH(reduceBlock)
+      (plan, inv.args[0].data + keptOffset(plan, row).first, first, std::min(group, perRow - first), block, out,
+       plan.blocks * layout.width);
+    }
+  });
   std::int64_t reducedCount = plan.run.count;
   for (const ReduceAxis& a : plan.reduced) reducedCount *= a.count;
   float factor = arg ? 1.f : plan.desc.scale;

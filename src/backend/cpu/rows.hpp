@@ -210,19 +210,22 @@ inline void storeRow(DType type, const float* in, std::int64_t n, std::byte* p, 
   }
 }
 
-/// All lanes, combined from the first to the last.
+/// All lanes combined, halves onto halves.
 template <class F> HWY_INLINE float acrossLanes(Floats v, const F& combine) {
   HWY_ALIGN float lanes[kLanes];
   m::store(v, lanes);
-  float result = lanes[0];
-  for (std::int64_t i = 1; i < kLanes; ++i) result = combine(result, lanes[i]);
-  return result;
+  for (std::int64_t half = kLanes / 2; half > 0; half /= 2)
+    for (std::int64_t i = 0; i < half; ++i) lanes[i] = combine(lanes[i], lanes[i + half]);
+  return lanes[0];
 }
 
-struct PlusLanes {
-  HWY_INLINE float operator()(float a, float b) const { return a + b; }
-  HWY_INLINE Floats operator()(Floats a, Floats b) const { return a + b; }
-};
+/// The sum of all lanes, in every lane.
+HWY_INLINE Floats sumOfLanes(Floats v) { return Floats(hn::SumOfLanes(kTag, v.raw)); }
+
+/// v where the lane is one of the first n, else 0.
+HWY_INLINE Floats firstLanes(Floats v, std::int64_t n) {
+  return Floats(hn::IfThenElseZero(hn::FirstN(kTag, static_cast<std::size_t>(n)), v.raw));
+}
 
 /// True when a run of elements may be used where it lies: float32, one after another.
 inline bool isFloatRun(DType type, std::int64_t step) { return type == DType::F32 && step == sizeof(float); }

@@ -48,7 +48,7 @@ void softmaxGradientRow(const float* g, const float* y, float* out, std::int64_t
     const Floats d = loadPart(g + i, n - i);
     sum = log ? sum + d : m::fma(d, loadPart(y + i, n - i), sum);
   }
-  const Floats total(acrossLanes(sum, PlusLanes{}));
+  const Floats total = sumOfLanes(sum);
   for (i = 0; i + kLanes <= n; i += kLanes) {
     const Floats d = m::load<Floats>(g + i), v = m::load<Floats>(y + i);
     m::store(log ? m::logSoftmaxBwd(d, v, total) : m::softmaxBwd(d, v, total), out + i);
@@ -62,8 +62,13 @@ void softmaxGradientRow(const float* g, const float* y, float* out, std::int64_t
 void softmaxRows(const SoftmaxRows& rows, std::byte* const* storage, std::int64_t begin, std::int64_t end) {
   thread_local std::vector<float> buffers[3];
   const std::int64_t n = rows.length;
-  for (std::int64_t i = begin; i < end; ++i) {
-    const auto at = rows.loops.position(i, rows.loops.rank);
+  const LoopAxis& inner = rows.loops.columns();
+  auto at = rows.loops.position(begin, rows.loops.rank);
+  for (std::int64_t i = begin, next = begin % inner.count; i < end; ++i, ++next) {
+    if (next == inner.count) {
+      at = rows.loops.position(i, rows.loops.rank);
+      next = 0;
+    }
     float* row[3] = {};
     for (std::size_t v = 0; v < rows.views; ++v) {
       std::byte* p = storage[v] + at[v];
@@ -80,6 +85,7 @@ void softmaxRows(const SoftmaxRows& rows, std::byte* const* storage, std::int64_
     else softmaxGradientRow(row[0], row[1], row[2], n, rows.desc.log);
     if (!isFloatRun(rows.types[last], rows.step[last]))
       storeRow(rows.types[last], row[last], n, storage[last] + at[last], rows.step[last]);
+    for (std::size_t v = 0; v < rows.views; ++v) at[v] += inner.step[v];
   }
 }
 
