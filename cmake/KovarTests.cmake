@@ -10,6 +10,8 @@ function(kovar_add_test_folder name)
   # Tests say #include "oracle/conv.hpp" and #include "support/random.hpp".
   target_include_directories(test_${name} PRIVATE "${PROJECT_SOURCE_DIR}/tests" "${folder}")
   target_compile_definitions(test_${name} PRIVATE KOVAR_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  # GoogleTest's macros hold an if-else of their own; "if (x) EXPECT_EQ(...)" is fine.
+  target_compile_options(test_${name} PRIVATE -Wno-dangling-else)
   target_link_libraries(test_${name} PRIVATE kovar_internal kovar_oracle GTest::gmock GTest::gtest GTest::gtest_main
                                              PNG::PNG JPEG::JPEG ZLIB::ZLIB)
   if(name STREQUAL "tools")
