@@ -17,11 +17,13 @@ namespace kovar::MPS {
 CNNConvolution::CNNConvolution(const Ref<MTL::Device>& device, const Ref<CNNConvolutionDataSource>& weights)
     : CNNConvolution(nn::WeightsCell::load(device, weights, "CNNConvolution")) {}
 
-CNNConvolution::CNNConvolution(const Ref<MTL::Device>& device, const Ref<CNNConvolutionDescriptor>& convolutionDescriptor,
-                               const float* kernelWeights, const float* biasTerms, CNNConvolutionFlags)
+CNNConvolution::CNNConvolution(const Ref<MTL::Device>& device,
+                               const Ref<CNNConvolutionDescriptor>& convolutionDescriptor, const float* kernelWeights,
+                               const float* biasTerms, CNNConvolutionFlags)
     : CNNConvolution(device, nn::sourceOver("CNNConvolution", convolutionDescriptor, kernelWeights, biasTerms)) {}
 
-CNNConvolution::CNNConvolution(std::shared_ptr<nn::WeightsCell> cell) : CNNKernel(cell->device()), cell_(std::move(cell)) {
+CNNConvolution::CNNConvolution(std::shared_ptr<nn::WeightsCell> cell)
+    : CNNKernel(cell->device()), cell_(std::move(cell)) {
   const CNNConvolutionDescriptor& d = cell_->descriptor();
   Source& s = sources_[0];
   s.kernelWidth = d.kernelWidth();
@@ -37,7 +39,9 @@ std::size_t CNNConvolution::inputFeatureChannels() const { return cell_->descrip
 std::size_t CNNConvolution::outputFeatureChannels() const { return cell_->descriptor().outputFeatureChannels(); }
 std::size_t CNNConvolution::groups() const { return cell_->descriptor().groups(); }
 Ref<CNNConvolutionDataSource> CNNConvolution::dataSource() const { return cell_->source(); }
-Ref<NNNeuronDescriptor> CNNConvolution::fusedNeuronDescriptor() const { return cell_->descriptor().fusedNeuronDescriptor()->copy(); }
+Ref<NNNeuronDescriptor> CNNConvolution::fusedNeuronDescriptor() const {
+  return cell_->descriptor().fusedNeuronDescriptor()->copy();
+}
 Ref<CNNNeuron> CNNConvolution::neuron() const { return cell_->descriptor().neuron(); }
 CNNNeuronType CNNConvolution::neuronType() const { return cell_->descriptor().fusedNeuronDescriptor()->neuronType(); }
 float CNNConvolution::neuronParameterA() const {
@@ -50,10 +54,11 @@ float CNNConvolution::neuronParameterC() const {
   return neuronType() == CNNNeuronType::None ? 1.f : cell_->descriptor().fusedNeuronDescriptor()->c();
 }
 
-// --- encode -----------------------------------------------------------------------------------------------------------
+// --- encode
+// -----------------------------------------------------------------------------------------------------------
 
 std::size_t CNNConvolution::doDestinationChannels(const std::vector<std::size_t>& used) {
-  nn::requireChannels(described(), "source", used, inputFeatureChannels());
+  nn::requireChannels(described(), "source", used[0], inputFeatureChannels());
   return outputFeatureChannels();
 }
 
@@ -70,28 +75,34 @@ void CNNConvolution::doEncode(nn::Call& call) {
     conv.y.pad = static_cast<std::int32_t>(-y0);
     conv.x.pad = static_cast<std::int32_t>(-x0);
   }
-  conv.bias = cell_->hasBiases();
+  const nn::WeightsInUse values = cell_->inUse();
+  conv.bias = values.hasBiases;
   conv.reducedPrecision = (options() & KernelOptions::AllowReducedPrecision) != KernelOptions::None;
   nn::FusedNeuron neuron = nn::fusedNeuron(*cell_, call.destination.view);
   conv.post = neuron.post;
-  std::vector<rt::Operand> operands{src.read(), cell_->weights().read()};
-  if (conv.bias) operands.push_back(cell_->biases().read());
+  std::vector<rt::Operand> operands{src.read(), values.weights.read()};
+  if (conv.bias) operands.push_back(values.biases.read());
   operands.push_back(call.destination.write());
   operands.insert(operands.end(), neuron.arguments.begin(), neuron.arguments.end());
   call.list.op(conv, operands);
 }
 
-Ref<Kernel> CNNConvolution::doCopy(const Ref<MTL::Device>& device) { return nn::copyWithWeights(clone(*this, device), *this, device); }
+Ref<Kernel> CNNConvolution::doCopy(const Ref<MTL::Device>& device) {
+  return nn::copyWithWeights(clone(*this, device), *this, device);
+}
 
-// --- states -----------------------------------------------------------------------------------------------------------
+// --- states
+// -----------------------------------------------------------------------------------------------------------
 
 Ref<State> CNNConvolution::doResultState(const nn::StateRequest& request) {
   auto record = std::make_shared<nn::ForwardRecord>(request.record);
   record->channels = inputFeatureChannels();
   const std::size_t weightBytes = cell_->shape().weightBytes(), biasBytes = cell_->shape().biasBytes();
   if (request.commandBuffer)
-    return nn::Access::make<CNNConvolutionGradientState>(request.commandBuffer, std::move(record), self<CNNConvolution>(), weightBytes, biasBytes);
-  return nn::Access::make<CNNConvolutionGradientState>(device(), std::move(record), self<CNNConvolution>(), weightBytes, biasBytes);
+    return nn::Access::make<CNNConvolutionGradientState>(request.commandBuffer, std::move(record),
+                                                         self<CNNConvolution>(), weightBytes, biasBytes);
+  return nn::Access::make<CNNConvolutionGradientState>(device(), std::move(record), self<CNNConvolution>(), weightBytes,
+                                                       biasBytes);
 }
 
 namespace {
@@ -115,23 +126,28 @@ std::vector<StateBatch> wrap(const std::vector<Ref<State>>& states) {
 }  // namespace
 
 Ref<Image> CNNConvolution::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceImage,
-                                  Ref<CNNConvolutionGradientState>* destinationState, bool destinationStateIsTemporary) {
+                                  Ref<CNNConvolutionGradientState>* destinationState,
+                                  bool destinationStateIsTemporary) {
   Ref<State> state;
-  Ref<Image> result = CNNKernel::encode(commandBuffer, sourceImage, destinationState ? &state : nullptr, destinationStateIsTemporary);
+  Ref<Image> result =
+      CNNKernel::encode(commandBuffer, sourceImage, destinationState ? &state : nullptr, destinationStateIsTemporary);
   if (destinationState) *destinationState = std::static_pointer_cast<CNNConvolutionGradientState>(state);
   return result;
 }
 ImageBatch CNNConvolution::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const ImageBatch& sourceImages,
-                                       CNNConvolutionGradientStateBatch* destinationStates, bool destinationStateIsTemporary) {
+                                       CNNConvolutionGradientStateBatch* destinationStates,
+                                       bool destinationStateIsTemporary) {
   StateBatch states;
-  ImageBatch result = CNNKernel::encodeBatch(commandBuffer, sourceImages, destinationStates ? &states : nullptr, destinationStateIsTemporary);
+  ImageBatch result = CNNKernel::encodeBatch(commandBuffer, sourceImages, destinationStates ? &states : nullptr,
+                                             destinationStateIsTemporary);
   if (destinationStates) *destinationStates = typed(states);
   return result;
 }
 Ref<CNNConvolutionGradientState> CNNConvolution::resultState(const Ref<Image>& sourceImage,
                                                              const std::vector<Ref<State>>& sourceStates,
                                                              const Ref<Image>& destinationImage) {
-  return firstOf(makeResultStates(nullptr, {ImageBatch{sourceImage}}, wrap(sourceStates), ImageBatch{destinationImage}));
+  return firstOf(
+      makeResultStates(nullptr, {ImageBatch{sourceImage}}, wrap(sourceStates), ImageBatch{destinationImage}));
 }
 CNNConvolutionGradientStateBatch CNNConvolution::resultStateBatch(const ImageBatch& sourceImage,
                                                                   const std::vector<StateBatch>& sourceStates,
@@ -142,7 +158,8 @@ Ref<CNNConvolutionGradientState> CNNConvolution::temporaryResultState(const Ref<
                                                                       const Ref<Image>& sourceImage,
                                                                       const std::vector<Ref<State>>& sourceStates,
                                                                       const Ref<Image>& destinationImage) {
-  return firstOf(makeResultStates(commandBuffer, {ImageBatch{sourceImage}}, wrap(sourceStates), ImageBatch{destinationImage}));
+  return firstOf(
+      makeResultStates(commandBuffer, {ImageBatch{sourceImage}}, wrap(sourceStates), ImageBatch{destinationImage}));
 }
 CNNConvolutionGradientStateBatch CNNConvolution::temporaryResultStateBatch(const Ref<MTL::CommandBuffer>& commandBuffer,
                                                                            const ImageBatch& sourceImage,
@@ -151,16 +168,21 @@ CNNConvolutionGradientStateBatch CNNConvolution::temporaryResultStateBatch(const
   return typed(makeResultStates(commandBuffer, {sourceImage}, sourceStates, destinationImage));
 }
 
-// --- weights ----------------------------------------------------------------------------------------------------------
+// --- weights
+// ----------------------------------------------------------------------------------------------------------
 
-void CNNConvolution::reloadWeightsAndBiasesFromDataSource() { cell_->reload(described() + ".reloadWeightsAndBiasesFromDataSource"); }
-void CNNConvolution::reloadWeightsAndBiases(const Ref<CNNConvolutionDataSource>&) { reloadWeightsAndBiasesFromDataSource(); }
+void CNNConvolution::reloadWeightsAndBiasesFromDataSource() {
+  cell_->reload(described() + ".reloadWeightsAndBiasesFromDataSource");
+}
+void CNNConvolution::reloadWeightsAndBiases(const Ref<CNNConvolutionDataSource>&) {
+  reloadWeightsAndBiasesFromDataSource();
+}
 void CNNConvolution::reloadWeightsAndBiases(const Ref<MTL::CommandBuffer>& commandBuffer,
                                             const Ref<CNNConvolutionWeightsAndBiasesState>& state) {
   cell_->reload(commandBuffer, state, described() + ".reloadWeightsAndBiases");
 }
-Ref<CNNConvolutionWeightsAndBiasesState> CNNConvolution::exportWeightsAndBiases(const Ref<MTL::CommandBuffer>& commandBuffer,
-                                                                                bool resultStateCanBeTemporary) {
+Ref<CNNConvolutionWeightsAndBiasesState> CNNConvolution::exportWeightsAndBiases(
+    const Ref<MTL::CommandBuffer>& commandBuffer, bool resultStateCanBeTemporary) {
   return cell_->exportState(commandBuffer, resultStateCanBeTemporary, described() + ".exportWeightsAndBiases");
 }
 

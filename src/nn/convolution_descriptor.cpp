@@ -11,21 +11,34 @@ namespace {
 
 Ref<NNNeuronDescriptor> noNeuron() { return NNNeuronDescriptor::cnnNeuronDescriptor(CNNNeuronType::None); }
 
-std::vector<float> values(const float* p, std::size_t count) { return p ? std::vector<float>(p, p + count) : std::vector<float>(); }
+std::vector<float> values(const float* p, std::size_t count) {
+  return p ? std::vector<float>(p, p + count) : std::vector<float>();
+}
 
 }  // namespace
 
 CNNConvolutionDescriptor::CNNConvolutionDescriptor(std::size_t kernelWidth, std::size_t kernelHeight,
                                                    std::size_t inputFeatureChannels, std::size_t outputFeatureChannels)
-    : kernelWidth_(kernelWidth), kernelHeight_(kernelHeight), inputFeatureChannels_(inputFeatureChannels),
-      outputFeatureChannels_(outputFeatureChannels), fusedNeuron_(noNeuron()) {}
+    : kernelWidth_(kernelWidth),
+      kernelHeight_(kernelHeight),
+      inputFeatureChannels_(inputFeatureChannels),
+      outputFeatureChannels_(outputFeatureChannels),
+      fusedNeuron_(noNeuron()) {}
 
 CNNConvolutionDescriptor::CNNConvolutionDescriptor(const CNNConvolutionDescriptor& other)
-    : Object(other), kernelWidth_(other.kernelWidth_), kernelHeight_(other.kernelHeight_),
-      inputFeatureChannels_(other.inputFeatureChannels_), outputFeatureChannels_(other.outputFeatureChannels_),
-      strideInPixelsX_(other.strideInPixelsX_), strideInPixelsY_(other.strideInPixelsY_), dilationRateX_(other.dilationRateX_),
-      dilationRateY_(other.dilationRateY_), groups_(other.groups_), fusedNeuron_(other.fusedNeuron_->copy()),
-      neuron_(other.neuron_), batchNorm_(other.batchNorm_) {}
+    : Object(other),
+      kernelWidth_(other.kernelWidth_),
+      kernelHeight_(other.kernelHeight_),
+      inputFeatureChannels_(other.inputFeatureChannels_),
+      outputFeatureChannels_(other.outputFeatureChannels_),
+      strideInPixelsX_(other.strideInPixelsX_),
+      strideInPixelsY_(other.strideInPixelsY_),
+      dilationRateX_(other.dilationRateX_),
+      dilationRateY_(other.dilationRateY_),
+      groups_(other.groups_),
+      fusedNeuron_(other.fusedNeuron_->copy()),
+      neuron_(other.neuron_),
+      batchNorm_(other.batchNorm_) {}
 
 CNNConvolutionDescriptor::~CNNConvolutionDescriptor() = default;
 
@@ -53,7 +66,8 @@ Ref<CNNConvolutionDescriptor> CNNConvolutionDescriptor::doCopy() const {
 
 void CNNConvolutionDescriptor::setFusedNeuronDescriptor(const Ref<NNNeuronDescriptor>& descriptor) {
   if (descriptor && descriptor->neuronType() == CNNNeuronType::PReLU)
-    base::raise(std::string(className()) + ".fusedNeuronDescriptor: a PReLU has one slope per output channel; use setNeuronToPReLU(slopes)");
+    base::raise(std::string(className()) +
+                ".fusedNeuronDescriptor: a PReLU has one slope per output channel; use setNeuronToPReLU(slopes)");
   fusedNeuron_ = descriptor ? descriptor : noNeuron();
   neuron_ = nullptr;
 }
@@ -74,8 +88,9 @@ void CNNConvolutionDescriptor::setNeuronType(CNNNeuronType neuronType, float par
 
 void CNNConvolutionDescriptor::setNeuronToPReLU(std::span<const std::byte> parametersA) {
   if (parametersA.size() != outputFeatureChannels_ * sizeof(float))
-    base::raise(std::string(className()) + ".setNeuronToPReLU: " + std::to_string(parametersA.size()) + " bytes of slopes for " +
-                std::to_string(outputFeatureChannels_) + " output channels; give one float32 (4 bytes) for each");
+    base::raise(std::string(className()) + ".setNeuronToPReLU: " + std::to_string(parametersA.size()) +
+                " bytes of slopes for " + std::to_string(outputFeatureChannels_) +
+                " output channels; give one float32 (4 bytes) for each");
   fusedNeuron_ = NNNeuronDescriptor::cnnNeuronPReLUDescriptor(parametersA, false);
   neuron_ = nullptr;
 }
@@ -88,19 +103,21 @@ void CNNConvolutionDescriptor::setBatchNormalizationParametersForInference(const
     return;
   }
   if (!mean || !variance)
-    base::raise(std::string(className()) + ".setBatchNormalizationParametersForInference: " + (mean ? "variance" : "mean") +
+    base::raise(std::string(className()) +
+                ".setBatchNormalizationParametersForInference: " + (mean ? "variance" : "mean") +
                 " is null; give mean and variance, or neither for no batch normalisation");
   const std::size_t n = outputFeatureChannels_;
   batchNorm_ = std::make_shared<const nn::BatchNormConstants>(
       nn::BatchNormConstants{values(mean, n), values(variance, n), values(gamma, n), values(beta, n), epsilon});
 }
 
-Ref<CNNConvolutionWeightsAndBiasesState> CNNConvolutionDataSource::update(const Ref<MTL::CommandBuffer>&,
-                                                                          const Ref<CNNConvolutionGradientState>&,
-                                                                          const Ref<CNNConvolutionWeightsAndBiasesState>&) {
+Ref<CNNConvolutionWeightsAndBiasesState> CNNConvolutionDataSource::update(
+    const Ref<MTL::CommandBuffer>&, const Ref<CNNConvolutionGradientState>&,
+    const Ref<CNNConvolutionWeightsAndBiasesState>&) {
   return nullptr;
 }
-bool CNNConvolutionDataSource::update(const Ref<CNNConvolutionGradientState>&, const Ref<CNNConvolutionWeightsAndBiasesState>&) {
+bool CNNConvolutionDataSource::update(const Ref<CNNConvolutionGradientState>&,
+                                      const Ref<CNNConvolutionWeightsAndBiasesState>&) {
   return false;
 }
 Ref<CNNConvolutionDataSource> CNNConvolutionDataSource::copy(const Ref<MTL::Device>&) { return nullptr; }
@@ -113,8 +130,8 @@ ConvolutionShape shapeOf(const MPS::CNNConvolutionDescriptor& d, const std::stri
   const auto positive = [&](std::size_t value, const char* name) {
     constexpr std::size_t kLimit = std::size_t{1} << 24;  // products of two stay far from the limits of 64 bits
     if (value == 0 || value > kLimit)
-      base::raise(who + ": the descriptor's " + name + " is " + std::to_string(value) + "; it must be at least 1 and at most " +
-                  std::to_string(kLimit));
+      base::raise(who + ": the descriptor's " + name + " is " + std::to_string(value) +
+                  "; it must be at least 1 and at most " + std::to_string(kLimit));
     return static_cast<std::int64_t>(value);
   };
   ConvolutionShape s;
@@ -137,24 +154,27 @@ ConvolutionShape shapeOf(const MPS::CNNConvolutionDescriptor& d, const std::stri
   std::int64_t floats = 0;
   if (__builtin_mul_overflow(s.kernelHeight * s.kernelWidth, s.outputs, &floats) ||
       __builtin_mul_overflow(floats, s.inputsPerFilter(), &floats) || floats > (std::int64_t{1} << 40))
-    base::raise(who + ": the descriptor asks for more weights than any memory holds; check its kernel size and channels");
+    base::raise(who +
+                ": the descriptor asks for more weights than any memory holds; check its kernel size and channels");
   const auto extent = [&](std::size_t kernel, std::size_t dilation, const char* axis) {
     if ((kernel - 1) * dilation >= (std::size_t{1} << 24))
-      base::raise(who + ": the dilated window of " + std::to_string(kernel) + " taps, " + std::to_string(dilation) + " apart along " + axis +
-                  ", is larger than any image");
+      base::raise(who + ": the dilated window of " + std::to_string(kernel) + " taps, " + std::to_string(dilation) +
+                  " apart along " + axis + ", is larger than any image");
   };
   extent(d.kernelWidth(), d.dilationRateX(), "x");
   extent(d.kernelHeight(), d.dilationRateY(), "y");
-  if (const BatchNormConstants* bn = ConvolutionAccess::batchNorm(d); bn && static_cast<std::int64_t>(bn->mean.size()) != s.outputs)
-    base::raise(who + ": batch normalisation was set for " + std::to_string(bn->mean.size()) + " output channels, the descriptor now has " +
-                std::to_string(s.outputs) + "; set it after outputFeatureChannels");
+  if (const BatchNormConstants* bn = ConvolutionAccess::batchNorm(d);
+      bn && static_cast<std::int64_t>(bn->mean.size()) != s.outputs)
+    base::raise(who + ": batch normalisation was set for " + std::to_string(bn->mean.size()) +
+                " output channels, the descriptor now has " + std::to_string(s.outputs) +
+                "; set it after outputFeatureChannels");
   const MPS::NNNeuronDescriptor& neuron = *d.fusedNeuronDescriptor();
   if (static_cast<std::int32_t>(neuron.neuronType()) < 0 || neuron.neuronType() >= MPS::CNNNeuronType::Count)
-    base::raise(who + ": the descriptor's neuron type " + std::to_string(static_cast<std::int32_t>(neuron.neuronType())) +
-                " is not a CNNNeuronType");
+    base::raise(who + ": the descriptor's neuron type " +
+                std::to_string(static_cast<std::int32_t>(neuron.neuronType())) + " is not a CNNNeuronType");
   if (neuron.neuronType() == MPS::CNNNeuronType::PReLU && neuron.data().size() != s.biasBytes())
-    base::raise(who + ": the PReLU has " + std::to_string(neuron.data().size() / sizeof(float)) + " slopes for " + std::to_string(s.outputs) +
-                " output channels; use setNeuronToPReLU with one slope for each");
+    base::raise(who + ": the PReLU has " + std::to_string(neuron.data().size() / sizeof(float)) + " slopes for " +
+                std::to_string(s.outputs) + " output channels; use setNeuronToPReLU with one slope for each");
   return s;
 }
 

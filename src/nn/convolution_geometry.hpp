@@ -16,7 +16,8 @@ namespace kovar::nn {
 inline prim::Conv convOf(const WeightsCell& cell) {
   const MPS::CNNConvolutionDescriptor& d = cell.descriptor();
   const auto axis = [](std::size_t kernel, std::size_t stride, std::size_t dilation) {
-    return prim::Window{static_cast<std::int32_t>(kernel), static_cast<std::int32_t>(stride), static_cast<std::int32_t>(dilation), 0};
+    return prim::Window{static_cast<std::int32_t>(kernel), static_cast<std::int32_t>(stride),
+                        static_cast<std::int32_t>(dilation), 0};
   };
   prim::Conv conv;
   conv.y = axis(d.kernelHeight(), d.strideInPixelsY(), d.dilationRateY());
@@ -26,16 +27,23 @@ inline prim::Conv convOf(const WeightsCell& cell) {
 }
 
 /// Source position of the first tap of the first window, the kernel's offset naming its centre.
-inline std::int64_t firstRow(const prim::Conv& conv, std::int64_t offset) { return maths::windowStart(offset, conv.y.extent()); }
-inline std::int64_t firstColumn(const prim::Conv& conv, std::int64_t offset) { return maths::windowStart(offset, conv.x.extent()); }
+inline std::int64_t firstRow(const prim::Conv& conv, std::int64_t offset) {
+  return maths::windowStart(offset, conv.y.extent());
+}
+inline std::int64_t firstColumn(const prim::Conv& conv, std::int64_t offset) {
+  return maths::windowStart(offset, conv.x.extent());
+}
 
 /// Source pixels from the first tap of the first of `count` windows to the last tap of the last.
-inline std::int64_t touched(const prim::Window& window, std::int64_t count) { return (count - 1) * window.stride + window.extent(); }
+inline std::int64_t touched(const prim::Window& window, std::int64_t count) {
+  return (count - 1) * window.stride + window.extent();
+}
 
 /// Convolutions read a fixed number of channels.
 inline void requireChannels(const std::string& who, const char* what, std::size_t used, std::size_t wanted) {
   if (used >= wanted) return;
-  base::raise(who + ".encode: the " + what + " gives " + std::to_string(used) + " feature channels, " + std::to_string(wanted) +
+  base::raise(who + ".encode: the " + what + " gives " + std::to_string(used) + " feature channels, " +
+              std::to_string(wanted) +
               " are needed; check its size, the source channel offset and the source channel maximum");
 }
 
@@ -52,7 +60,8 @@ struct GradientSums {
 GradientSums gradientSums(Call& call, const WeightsCell& cell, const std::string& who);
 
 /// Gives a cloned kernel weights of its own.
-template <class K> Ref<MPS::Kernel> copyWithWeights(Ref<MPS::Kernel> clone, const K& original, const Ref<MTL::Device>& device) {
+template <class K>
+Ref<MPS::Kernel> copyWithWeights(Ref<MPS::Kernel> clone, const K& original, const Ref<MTL::Device>& device) {
   const std::string who = Access::described(original);
   ConvolutionAccess::setCell(static_cast<K&>(*clone), ConvolutionAccess::cell(original)->copyFor(device, who.c_str()));
   return clone;

@@ -11,15 +11,17 @@ namespace {
 std::shared_ptr<nn::WeightsCell> checked(std::shared_ptr<nn::WeightsCell> cell, const char* who) {
   const bool neuron = cell->descriptor().fusedNeuronDescriptor()->neuronType() != CNNNeuronType::None;
   if (neuron || cell->foldsBatchNorm())
-    base::raise(std::string(who) + (cell->label().empty() ? "" : " \"" + cell->label() + "\"") + ": the descriptor has a fused " +
-                (neuron ? "neuron" : "batch normalisation") + ", which this kernel does not differentiate; take it out of the descriptor and encode " +
+    base::raise(std::string(who) + (cell->label().empty() ? "" : " \"" + cell->label() + "\"") +
+                ": the descriptor has a fused " + (neuron ? "neuron" : "batch normalisation") +
+                ", which this kernel does not differentiate; take it out of the descriptor and encode " +
                 (neuron ? "a CNNNeuron" : "a CNNBatchNormalization") + " after the convolution");
   return cell;
 }
 
 }  // namespace
 
-CNNConvolutionGradient::CNNConvolutionGradient(const Ref<MTL::Device>& device, const Ref<CNNConvolutionDataSource>& weights)
+CNNConvolutionGradient::CNNConvolutionGradient(const Ref<MTL::Device>& device,
+                                               const Ref<CNNConvolutionDataSource>& weights)
     : CNNConvolutionGradient(nn::WeightsCell::load(device, weights, "CNNConvolutionGradient")) {}
 
 CNNConvolutionGradient::CNNConvolutionGradient(std::shared_ptr<nn::WeightsCell> cell, const char* who)
@@ -37,8 +39,12 @@ CNNConvolutionGradient::CNNConvolutionGradient(std::shared_ptr<nn::WeightsCell> 
   setLabel(cell_->label());
 }
 
-std::size_t CNNConvolutionGradient::sourceGradientFeatureChannels() const { return cell_->descriptor().outputFeatureChannels(); }
-std::size_t CNNConvolutionGradient::sourceImageFeatureChannels() const { return cell_->descriptor().inputFeatureChannels(); }
+std::size_t CNNConvolutionGradient::sourceGradientFeatureChannels() const {
+  return cell_->descriptor().outputFeatureChannels();
+}
+std::size_t CNNConvolutionGradient::sourceImageFeatureChannels() const {
+  return cell_->descriptor().inputFeatureChannels();
+}
 std::size_t CNNConvolutionGradient::groups() const { return cell_->descriptor().groups(); }
 Ref<CNNConvolutionDataSource> CNNConvolutionGradient::dataSource() const { return cell_->source(); }
 
@@ -49,17 +55,20 @@ void CNNConvolutionGradient::setGradientOption(CNNConvolutionGradientOption opti
   option_ = option;
 }
 
-// --- encode -----------------------------------------------------------------------------------------------------------
+// --- encode
+// -----------------------------------------------------------------------------------------------------------
 
 std::size_t CNNConvolutionGradient::doDestinationChannels(const std::vector<std::size_t>& used) {
-  nn::requireChannels(described(), "source gradient", used, sourceGradientFeatureChannels());
+  nn::requireChannels(described(), "source gradient", used[0], sourceGradientFeatureChannels());
   return sourceImageFeatureChannels();
 }
 
 void CNNConvolutionGradient::doAdopt(const nn::ForwardRecord& r, const std::vector<Ref<Image>>& sourceImages) {
   CNNGradientKernel::doAdopt(r, sourceImages);
   const prim::Conv conv = nn::convOf(*cell_);
-  const auto kernelOffset = [](std::ptrdiff_t offset, std::int32_t extent) { return (extent % 2 == 0 ? 1 : 0) - offset; };
+  const auto kernelOffset = [](std::ptrdiff_t offset, std::int32_t extent) {
+    return (extent % 2 == 0 ? 1 : 0) - offset;
+  };
   sources_[0].offset = {};
   sources_[0].featureChannelMaxCount = sourceGradientFeatureChannels();
   kernelOffsetX_ = kernelOffset(r.offset.x, conv.x.extent());
@@ -68,11 +77,14 @@ void CNNConvolutionGradient::doAdopt(const nn::ForwardRecord& r, const std::vect
 }
 
 void CNNConvolutionGradient::doEncode(nn::Call& call) {
-  nn::requireChannels(described(), "secondary source", static_cast<std::size_t>(call.sources[1].c()), sourceImageFeatureChannels());
+  nn::requireChannels(described(), "secondary source", static_cast<std::size_t>(call.sources[1].c()),
+                      sourceImageFeatureChannels());
   call.sources[0] = call.sources[0].slice(3, 0, static_cast<std::int64_t>(sourceGradientFeatureChannels()));
   call.sources[1] = call.sources[1].slice(3, 0, static_cast<std::int64_t>(sourceImageFeatureChannels()));
-  if (wants(CNNConvolutionGradientOption::GradientWithData)) encodeData(call);
-  else call.destinationWritten = false;
+  if (wants(CNNConvolutionGradientOption::GradientWithData))
+    encodeData(call);
+  else
+    call.destinationWritten = false;
   if (wants(CNNConvolutionGradientOption::GradientWithWeightsAndBias)) encodeWeights(call);
 }
 
@@ -86,7 +98,8 @@ void CNNConvolutionGradient::encodeData(nn::Call& call) {
     std::int64_t moved;   ///< source pixel of destination pixel 0
   };
   const std::string who = described();
-  const auto axis = [&](std::ptrdiff_t primary, std::ptrdiff_t kernelOffset, std::int64_t firstTap, const prim::Window& w) {
+  const auto axis = [&](std::ptrdiff_t primary, std::ptrdiff_t kernelOffset, std::int64_t firstTap,
+                        const prim::Window& w) {
     const std::int64_t centre = nn::checkedOffset(primary, who) * w.stride + nn::checkedOffset(kernelOffset, who);
     const std::int64_t offset = nn::checkedOffset((w.extent() % 2 == 0 ? 1 : 0) - centre, who);
     return Axis{offset, nn::checkedOffset(firstTap, who) + w.extent() / 2 - offset};
@@ -101,13 +114,13 @@ void CNNConvolutionGradient::encodeData(nn::Call& call) {
   const std::int64_t y0 = call.geometry[1].offsetY, x0 = call.geometry[1].offsetX;
   const bool inside = y0 >= 0 && x0 >= 0 && y0 + height <= src.h() && x0 + width <= src.w();
   if (call.geometry[1].edgeMode != ImageEdgeMode::Clamp || inside) {
-    call.list.op(conv, {g.read(), cell_->rawWeights().read(), dst.write()});
+    call.list.op(conv, {g.read(), cell_->inUse().rawWeights.read(), dst.write()});
     return;
   }
   // The gradient of the source with its border repeated, then each repeated pixel's share to the pixel it repeats.
   conv.y.pad = conv.x.pad = 0;
   const nn::Tensor padded = call.list.temporaryImage(prim::DType::F32, g.n(), height, width, src.c());
-  call.list.op(conv, {g.read(), cell_->rawWeights().read(), padded.write()});
+  call.list.op(conv, {g.read(), cell_->inUse().rawWeights.read(), padded.write()});
   prim::Copy back;
   back.direction = prim::Direction::Data;
   back.edge = prim::Edge::Clamp;
@@ -165,17 +178,21 @@ rt::Operand GradientSums::operand(const Tensor& part) const { return accumulate 
 void GradientSums::done() const { ConvolutionAccess::setHoldsSums(*state); }
 
 GradientSums gradientSums(Call& call, const WeightsCell& cell, const std::string& who) {
-  const auto state = call.states.empty() ? nullptr : std::dynamic_pointer_cast<MPS::CNNConvolutionGradientState>(call.states[0]);
+  const auto state =
+      call.states.empty() ? nullptr : std::dynamic_pointer_cast<MPS::CNNConvolutionGradientState>(call.states[0]);
   if (!state)
-    base::raise(who + ".encode: gradientOption asks for weight gradients, which go into a CNNConvolutionGradientState; give the one that the "
-                      "convolution's encode or resultState made, or set gradientOption to GradientWithData");
+    base::raise(who +
+                ".encode: gradientOption asks for weight gradients, which go into a CNNConvolutionGradientState; give "
+                "the one that the "
+                "convolution's encode or resultState made, or set gradientOption to GradientWithData");
   for (const auto& other : call.states)
     if (other != call.states[0])
       base::raise(who + ".encode: the states of a batch differ; a convolution has one state for the whole batch");
   const ConvolutionShape& shape = cell.shape();
   if (state->bufferSize(0) != shape.weightBytes() || state->bufferSize(1) != shape.biasBytes())
-    base::raise(who + ".encode: the state holds " + std::to_string(state->bufferSize(0)) + " bytes of weight gradients, the kernel's weights are " +
-                std::to_string(shape.weightBytes()) + "; use the state of the convolution with the same data source");
+    base::raise(who + ".encode: the state holds " + std::to_string(state->bufferSize(0)) +
+                " bytes of weight gradients, the kernel's weights are " + std::to_string(shape.weightBytes()) +
+                "; use the state of the convolution with the same data source");
   GradientSums sums;
   sums.state = state.get();
   sums.weights = {rt::Access::storage(state->gradientForWeights()), shape.weightsView()};
@@ -183,7 +200,8 @@ GradientSums gradientSums(Call& call, const WeightsCell& cell, const std::string
   sums.accumulate = ConvolutionAccess::holdsSums(*state);
   if (!sums.accumulate && !call.list.predicates().empty()) {
     // Skipped work must leave zeros behind.
-    for (const Tensor& t : {sums.weights, sums.biases}) base::unwrap(call.list.state().append(prim::Fill{}, {t.write()}));
+    for (const Tensor& t : {sums.weights, sums.biases})
+      base::unwrap(call.list.state().append(prim::Fill{}, {t.write()}));
     sums.accumulate = true;
   }
   return sums;

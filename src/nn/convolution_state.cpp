@@ -9,20 +9,21 @@
 
 namespace kovar::MPS {
 
-// --- CNNConvolutionGradientState --------------------------------------------------------------------------------------
+// --- CNNConvolutionGradientState
+// --------------------------------------------------------------------------------------
 
 CNNConvolutionGradientState::CNNConvolutionGradientState(const Ref<MTL::Device>& device,
                                                          std::shared_ptr<const nn::ForwardRecord> record,
-                                                         const Ref<CNNConvolution>& convolution, std::size_t weightBytes,
-                                                         std::size_t biasBytes)
+                                                         const Ref<CNNConvolution>& convolution,
+                                                         std::size_t weightBytes, std::size_t biasBytes)
     : NNGradientState(device, std::move(record)), convolution_(convolution) {
   addSums(weightBytes, biasBytes);
 }
 
 CNNConvolutionGradientState::CNNConvolutionGradientState(const Ref<MTL::CommandBuffer>& commandBuffer,
                                                          std::shared_ptr<const nn::ForwardRecord> record,
-                                                         const Ref<CNNConvolution>& convolution, std::size_t weightBytes,
-                                                         std::size_t biasBytes)
+                                                         const Ref<CNNConvolution>& convolution,
+                                                         std::size_t weightBytes, std::size_t biasBytes)
     : NNGradientState(commandBuffer, std::move(record)), convolution_(convolution) {
   addSums(weightBytes, biasBytes);
 }
@@ -34,16 +35,16 @@ void CNNConvolutionGradientState::addSums(std::size_t weightBytes, std::size_t b
   sourceHeight_ = record_->sourceHeight;
 }
 
-Ref<ImageDescriptor> CNNConvolutionGradientState::doDestinationImageDescriptor(const std::vector<Ref<Image>>&,
-                                                                               const std::vector<Ref<State>>&,
-                                                                               const Ref<Kernel>&,
-                                                                               const Ref<ImageDescriptor>& suggestedDescriptor) {
+Ref<ImageDescriptor> CNNConvolutionGradientState::doDestinationImageDescriptor(
+    const std::vector<Ref<Image>>&, const std::vector<Ref<State>>&, const Ref<Kernel>&,
+    const Ref<ImageDescriptor>& suggestedDescriptor) {
   suggestedDescriptor->setWidth(sourceWidth_);
   suggestedDescriptor->setHeight(sourceHeight_);
   return suggestedDescriptor;
 }
 
-// --- CNNConvolutionWeightsAndBiasesState ------------------------------------------------------------------------------
+// --- CNNConvolutionWeightsAndBiasesState
+// ------------------------------------------------------------------------------
 
 namespace {
 
@@ -63,8 +64,9 @@ nn::ConvolutionShape shapeOf(const Ref<CNNConvolutionDescriptor>& descriptor) {
 
 void checkPart(const char* what, const MTL::Buffer& buffer, std::size_t offset, std::size_t bytes) {
   if (offset % 4 == 0 && offset <= buffer.length() && bytes <= buffer.length() - offset) return;
-  base::raise(std::string(kName) + ": " + what + "Offset " + std::to_string(offset) + " with " + std::to_string(bytes) + " bytes of " + what +
-              " behind it in a buffer of " + std::to_string(buffer.length()) + " bytes; the offset must be a multiple of 4, the values within the buffer");
+  base::raise(std::string(kName) + ": " + what + "Offset " + std::to_string(offset) + " with " + std::to_string(bytes) +
+              " bytes of " + what + " behind it in a buffer of " + std::to_string(buffer.length()) +
+              " bytes; the offset must be a multiple of 4, the values within the buffer");
 }
 
 }  // namespace
@@ -74,8 +76,8 @@ CNNConvolutionWeightsAndBiasesState::CNNConvolutionWeightsAndBiasesState(const R
     : State(given(weights, biases)), weightBytes_(weights->length()), biasBytes_(biases ? biases->length() : 0) {}
 
 CNNConvolutionWeightsAndBiasesState::CNNConvolutionWeightsAndBiasesState(
-    const Ref<MTL::Buffer>& weights, std::size_t weightsOffset, const Ref<MTL::Buffer>& biases, std::size_t biasesOffset,
-    const Ref<CNNConvolutionDescriptor>& cnnConvolutionDescriptor)
+    const Ref<MTL::Buffer>& weights, std::size_t weightsOffset, const Ref<MTL::Buffer>& biases,
+    std::size_t biasesOffset, const Ref<CNNConvolutionDescriptor>& cnnConvolutionDescriptor)
     : State(given(weights, biases)), weightsOffset_(weightsOffset), biasesOffset_(biasesOffset) {
   const nn::ConvolutionShape shape = shapeOf(cnnConvolutionDescriptor);
   weightBytes_ = shape.weightBytes();
@@ -89,7 +91,8 @@ CNNConvolutionWeightsAndBiasesState::CNNConvolutionWeightsAndBiasesState(
     : CNNConvolutionWeightsAndBiasesState(device, shapeOf(cnnConvolutionDescriptor).weightBytes(),
                                           shapeOf(cnnConvolutionDescriptor).biasBytes()) {}
 
-Ref<CNNConvolutionWeightsAndBiasesState> CNNConvolutionWeightsAndBiasesState::temporaryCNNConvolutionWeightsAndBiasesState(
+Ref<CNNConvolutionWeightsAndBiasesState>
+CNNConvolutionWeightsAndBiasesState::temporaryCNNConvolutionWeightsAndBiasesState(
     const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<CNNConvolutionDescriptor>& cnnConvolutionDescriptor) {
   const nn::ConvolutionShape shape = shapeOf(cnnConvolutionDescriptor);
   return nn::Access::make<CNNConvolutionWeightsAndBiasesState>(commandBuffer, shape.weightBytes(), shape.biasBytes());

@@ -12,8 +12,9 @@ std::shared_ptr<nn::WeightsCell> checked(std::shared_ptr<nn::WeightsCell> cell, 
   const CNNConvolutionDescriptor& d = cell->descriptor();
   const auto one = [&](std::size_t value, const char* name) {
     if (value != 1)
-      base::raise(std::string(who) + (cell->label().empty() ? "" : " \"" + cell->label() + "\"") + ": the descriptor's " + name + " is " +
-                  std::to_string(value) + "; a fully connected layer has 1, its window covers the whole source");
+      base::raise(std::string(who) + (cell->label().empty() ? "" : " \"" + cell->label() + "\"") +
+                  ": the descriptor's " + name + " is " + std::to_string(value) +
+                  "; a fully connected layer has 1, its window covers the whole source");
   };
   one(d.strideInPixelsX(), "strideInPixelsX");
   one(d.strideInPixelsY(), "strideInPixelsY");
@@ -25,8 +26,8 @@ std::shared_ptr<nn::WeightsCell> checked(std::shared_ptr<nn::WeightsCell> cell, 
 
 void requireWindow(const std::string& who, const nn::ConvolutionShape& shape, const nn::Tensor& source) {
   if (source.h() == shape.kernelHeight && source.w() == shape.kernelWidth) return;
-  base::raise(who + ".encode: the source is " + std::to_string(source.w()) + " x " + std::to_string(source.h()) + " pixels, the kernel " +
-              std::to_string(shape.kernelWidth) + " x " + std::to_string(shape.kernelHeight) +
+  base::raise(who + ".encode: the source is " + std::to_string(source.w()) + " x " + std::to_string(source.h()) +
+              " pixels, the kernel " + std::to_string(shape.kernelWidth) + " x " + std::to_string(shape.kernelHeight) +
               "; a fully connected layer's kernel is as large as its source");
 }
 
@@ -71,13 +72,15 @@ bool reduced(KernelOptions options) { return (options & KernelOptions::AllowRedu
 CNNFullyConnected::CNNFullyConnected(const Ref<MTL::Device>& device, const Ref<CNNConvolutionDataSource>& weights)
     : CNNFullyConnected(nn::WeightsCell::load(device, weights, "CNNFullyConnected")) {}
 
-CNNFullyConnected::CNNFullyConnected(const Ref<MTL::Device>& device, const Ref<CNNConvolutionDescriptor>& convolutionDescriptor,
+CNNFullyConnected::CNNFullyConnected(const Ref<MTL::Device>& device,
+                                     const Ref<CNNConvolutionDescriptor>& convolutionDescriptor,
                                      const float* kernelWeights, const float* biasTerms, CNNConvolutionFlags)
     : CNNFullyConnected(device, nn::sourceOver("CNNFullyConnected", convolutionDescriptor, kernelWeights, biasTerms)) {}
 
 CNNFullyConnected::CNNFullyConnected(std::shared_ptr<nn::WeightsCell> cell)
     : CNNConvolution(checked(std::move(cell), "CNNFullyConnected")) {
-  padding_ = NNDefaultPadding::padding(NNPaddingMethod::AlignCentered | NNPaddingMethod::AddRemainderToTopLeft | NNPaddingMethod::SizeValidOnly);
+  padding_ = NNDefaultPadding::padding(NNPaddingMethod::AlignCentered | NNPaddingMethod::AddRemainderToTopLeft |
+                                       NNPaddingMethod::SizeValidOnly);
 }
 
 void CNNFullyConnected::doEncode(nn::Call& call) {
@@ -88,22 +91,27 @@ void CNNFullyConnected::doEncode(nn::Call& call) {
   const nn::Tensor dst = rows(call.destination);
   prim::Matmul product;
   product.transposeB = true;
-  product.bias = cell_->hasBiases();
+  const nn::WeightsInUse values = cell_->inUse();
+  product.bias = values.hasBiases;
   product.reducedPrecision = reduced(options());
   nn::FusedNeuron neuron = nn::fusedNeuron(*cell_, dst.view);
   product.post = neuron.post;
-  std::vector<rt::Operand> operands{sourceRows(call.list, src).read(), weightRows(cell_->weights(), shape).read()};
-  if (product.bias) operands.push_back(cell_->biases().read());
+  std::vector<rt::Operand> operands{sourceRows(call.list, src).read(), weightRows(values.weights, shape).read()};
+  if (product.bias) operands.push_back(values.biases.read());
   operands.push_back(dst.write());
   operands.insert(operands.end(), neuron.arguments.begin(), neuron.arguments.end());
   call.list.op(product, operands);
 }
 
-Ref<Kernel> CNNFullyConnected::doCopy(const Ref<MTL::Device>& device) { return nn::copyWithWeights(clone(*this, device), *this, device); }
+Ref<Kernel> CNNFullyConnected::doCopy(const Ref<MTL::Device>& device) {
+  return nn::copyWithWeights(clone(*this, device), *this, device);
+}
 
-// --- gradient ---------------------------------------------------------------------------------------------------------
+// --- gradient
+// ---------------------------------------------------------------------------------------------------------
 
-CNNFullyConnectedGradient::CNNFullyConnectedGradient(const Ref<MTL::Device>& device, const Ref<CNNConvolutionDataSource>& weights)
+CNNFullyConnectedGradient::CNNFullyConnectedGradient(const Ref<MTL::Device>& device,
+                                                     const Ref<CNNConvolutionDataSource>& weights)
     : CNNFullyConnectedGradient(nn::WeightsCell::load(device, weights, "CNNFullyConnectedGradient")) {}
 
 CNNFullyConnectedGradient::CNNFullyConnectedGradient(std::shared_ptr<nn::WeightsCell> cell)
@@ -111,8 +119,10 @@ CNNFullyConnectedGradient::CNNFullyConnectedGradient(std::shared_ptr<nn::Weights
 
 void CNNFullyConnectedGradient::doEncode(nn::Call& call) {
   const nn::ConvolutionShape& shape = cell_->shape();
-  nn::requireChannels(described(), "secondary source", static_cast<std::size_t>(call.sources[1].c()), static_cast<std::size_t>(shape.inputs));
-  const nn::Tensor gradient = call.sources[0].slice(3, 0, shape.outputs), source = call.sources[1].slice(3, 0, shape.inputs);
+  nn::requireChannels(described(), "secondary source", static_cast<std::size_t>(call.sources[1].c()),
+                      static_cast<std::size_t>(shape.inputs));
+  const nn::Tensor gradient = call.sources[0].slice(3, 0, shape.outputs),
+                   source = call.sources[1].slice(3, 0, shape.inputs);
   requireOnePixel(described(), "source gradient", gradient);
   requireWindow(described(), shape, source);
   const nn::Tensor g = rows(gradient);
@@ -120,14 +130,16 @@ void CNNFullyConnectedGradient::doEncode(nn::Call& call) {
   if (wants(CNNConvolutionGradientOption::GradientWithData)) {
     prim::Matmul product;
     product.reducedPrecision = reduced(options());
-    const nn::Tensor weights = weightRows(cell_->rawWeights(), shape);
+    const nn::Tensor weights = weightRows(cell_->inUse().rawWeights, shape);
     nn::Tensor& dst = call.destination;
-    const auto y0 = static_cast<std::int64_t>(call.region.origin.y), x0 = static_cast<std::int64_t>(call.region.origin.x);
+    const auto y0 = static_cast<std::int64_t>(call.region.origin.y),
+               x0 = static_cast<std::int64_t>(call.region.origin.x);
     const bool whole = y0 == 0 && x0 == 0 && dst.h() == shape.kernelHeight && dst.w() == shape.kernelWidth;
     if (whole && pixelsTogether(dst.view)) {
       call.list.op(product, {g.read(), weights.read(), rows(dst).write()});
     } else {
-      const nn::Tensor all = call.list.temporary(prim::DType::F32, {g.n(), shape.kernelHeight, shape.kernelWidth, shape.inputs});
+      const nn::Tensor all =
+          call.list.temporary(prim::DType::F32, {g.n(), shape.kernelHeight, shape.kernelWidth, shape.inputs});
       call.list.op(product, {g.read(), weights.read(), rows(all).write()});
       prim::Copy part;  // pixels beside the source get 0
       part.shift = {0, static_cast<std::int32_t>(y0), static_cast<std::int32_t>(x0), 0};
@@ -144,7 +156,8 @@ void CNNFullyConnectedGradient::doEncode(nn::Call& call) {
     product.rowSum = true;
     product.accumulate = sums.accumulate;
     product.reducedPrecision = reduced(options());
-    call.list.op(product, {g.read(), sourceRows(call.list, source).read(), sums.operand(weightRows(sums.weights, shape)), sums.operand(sums.biases)});
+    call.list.op(product, {g.read(), sourceRows(call.list, source).read(),
+                           sums.operand(weightRows(sums.weights, shape)), sums.operand(sums.biases)});
     sums.done();
   }
 }

@@ -10,7 +10,8 @@ namespace {
 maths::NeuronParams plain(CNNNeuronType type) {
   const auto number = static_cast<std::int32_t>(type);
   if (number < 0 || type >= CNNNeuronType::Count)
-    base::raise("NNNeuronDescriptor.cnnNeuronDescriptor: type " + std::to_string(number) + " is not a CNNNeuronType; use one of its names");
+    base::raise("NNNeuronDescriptor.cnnNeuronDescriptor: type " + std::to_string(number) +
+                " is not a CNNNeuronType; use one of its names");
   return maths::plainNeuron(static_cast<maths::NeuronType>(number));
 }
 
@@ -41,6 +42,8 @@ Ref<NNNeuronDescriptor> NNNeuronDescriptor::cnnNeuronPReLUDescriptor(std::span<c
   return d;
 }
 
-Ref<NNNeuronDescriptor> NNNeuronDescriptor::copy() const { return Ref<NNNeuronDescriptor>(new NNNeuronDescriptor(*this)); }
+Ref<NNNeuronDescriptor> NNNeuronDescriptor::copy() const {
+  return Ref<NNNeuronDescriptor>(new NNNeuronDescriptor(*this));
+}
 
 }  // namespace kovar::MPS

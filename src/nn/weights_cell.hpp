@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -45,33 +46,47 @@ ConvolutionShape shapeOf(const MPS::CNNConvolutionDescriptor& descriptor, const 
 struct WeightsVersion {
   rt::StorageRef weights, biases;        ///< as used: folded and rounded
   rt::StorageRef rawWeights, rawBiases;  ///< as given; the same storages where no batch normalisation is folded in
-  bool hasBiases = false;                ///< false: none were given, the raw biases are all 0
+  std::atomic<bool> hasBiases{false};    ///< false: none were given, the raw biases are all 0
   std::atomic<bool> shared{false};       ///< some other cell looks at it: never written again
 };
 
+/// What one encode binds.
+struct WeightsInUse {
+  Tensor weights, biases;  ///< folded and rounded
+  Tensor rawWeights;       ///< before a batch normalisation is folded in
+  bool hasBiases = false;  ///< false: biases are all 0
+};
+
+/// What never changes after loading.
+struct WeightsConstants {
+  Ref<MTL::Device> device;
+  Ref<MPS::CNNConvolutionDescriptor> descriptor;
+  std::string label;
+  ConvolutionShape shape;
+  bool roundsToHalf = false;
+  std::vector<float> scaleValues, shiftValues;  ///< batch normalisation as a factor and a summand
+  rt::StorageRef scale, shift, slopes;
+};
+
+/// Safe for an encoding thread and a handler that reloads at the same time.
 class WeightsCell {
  public:
   /// Loads the data source. `who` names the class for messages. Throws Error; purges the source either way.
-  static std::shared_ptr<WeightsCell> load(const Ref<MTL::Device>& device, const Ref<MPS::CNNConvolutionDataSource>& source,
-                                           const char* who);
+  static std::shared_ptr<WeightsCell> load(const Ref<MTL::Device>& device,
+                                           const Ref<MPS::CNNConvolutionDataSource>& source, const char* who);
 
-  const Ref<MTL::Device>& device() const { return device_; }
+  const Ref<MTL::Device>& device() const { return constants_.device; }
   const Ref<MPS::CNNConvolutionDataSource>& source() const { return source_; }
-  const std::string& label() const { return label_; }
+  const std::string& label() const { return constants_.label; }
   /// The cell's own copy; nobody changes it.
-  const MPS::CNNConvolutionDescriptor& descriptor() const { return *descriptor_; }
-  const ConvolutionShape& shape() const { return shape_; }
-  bool foldsBatchNorm() const { return scale_ != nullptr; }
-
-  /// The version in force, as used.
-  Tensor weights() const { return {current_->weights, shape_.weightsView()}; }
-  Tensor biases() const { return {current_->biases, shape_.biasView()}; }
-  /// False: biases() are all 0.
-  bool hasBiases() const { return current_->hasBiases || foldsBatchNorm(); }
-  /// The weights before a batch normalisation is folded in.
-  Tensor rawWeights() const { return {current_->rawWeights, shape_.weightsView()}; }
+  const MPS::CNNConvolutionDescriptor& descriptor() const { return *constants_.descriptor; }
+  const ConvolutionShape& shape() const { return constants_.shape; }
+  bool foldsBatchNorm() const { return constants_.scale != nullptr; }
   /// A PReLU's slopes, one per output channel; null for other activations.
-  const rt::StorageRef& slopes() const { return slopes_; }
+  const rt::StorageRef& slopes() const { return constants_.slopes; }
+
+  /// The version in force.
+  WeightsInUse inUse() const;
 
   /// Reads the source again into a new version.
   void reload(const std::string& who);
@@ -79,8 +94,8 @@ class WeightsCell {
   void reload(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<MPS::CNNConvolutionWeightsAndBiasesState>& state,
               const std::string& who);
   /// Appends the copies of the version in force into a new state.
-  Ref<MPS::CNNConvolutionWeightsAndBiasesState> exportState(const Ref<MTL::CommandBuffer>& commandBuffer, bool temporary,
-                                                            const std::string& who) const;
+  Ref<MPS::CNNConvolutionWeightsAndBiasesState> exportState(const Ref<MTL::CommandBuffer>& commandBuffer,
+                                                            bool temporary, const std::string& who) const;
 
   /// A cell with the same values that changes on its own. On another device it loads the data source's copy.
   std::shared_ptr<WeightsCell> copyFor(const Ref<MTL::Device>& device, const char* who) const;
@@ -88,20 +103,24 @@ class WeightsCell {
  private:
   WeightsCell() = default;
   void prepare(const std::string& who);
+  std::shared_ptr<WeightsVersion> current() const;
   std::shared_ptr<WeightsVersion> newVersion() const;
-  std::shared_ptr<WeightsVersion> read(const std::string& who);
+  std::shared_ptr<WeightsVersion> ownVersion(Recorder& list) const;
+  std::shared_ptr<WeightsVersion> read(const std::string& who) const;
+  void install(std::shared_ptr<WeightsVersion> version);
   void fold(Recorder& list, const WeightsVersion& v) const;
-  void move(Recorder& list, const Tensor& from, const Tensor& to) const;
+  void copyRounded(Recorder& list, const Tensor& from, const Tensor& to) const;
+  Tensor weightTensor(const rt::StorageRef& storage, std::size_t byteOffset = 0) const {
+    return {storage, shape().weightsView(byteOffset)};
+  }
+  Tensor biasTensor(const rt::StorageRef& storage, std::size_t byteOffset = 0) const {
+    return {storage, shape().biasView(byteOffset)};
+  }
 
-  Ref<MTL::Device> device_;
+  WeightsConstants constants_;
   Ref<MPS::CNNConvolutionDataSource> source_;
-  Ref<MPS::CNNConvolutionDescriptor> descriptor_;
-  std::string label_;
-  ConvolutionShape shape_;
-  bool roundsToHalf_ = false;
-  std::vector<float> scaleValues_, shiftValues_;  // batch normalisation as a factor and a summand
-  rt::StorageRef scale_, shift_, slopes_;
-  std::shared_ptr<WeightsVersion> current_;
+  mutable std::mutex mutex_;
+  std::shared_ptr<WeightsVersion> current_;  // behind the mutex
 };
 
 /// The door to what convolutions keep to themselves.
@@ -109,10 +128,16 @@ struct ConvolutionAccess {
   static const BatchNormConstants* batchNorm(const MPS::CNNConvolutionDescriptor& d) { return d.batchNorm_.get(); }
   static const std::shared_ptr<WeightsCell>& cell(const MPS::CNNConvolution& kernel) { return kernel.cell_; }
   static const std::shared_ptr<WeightsCell>& cell(const MPS::CNNConvolutionGradient& kernel) { return kernel.cell_; }
-  /// CNNConvolution, CNNFullyConnected or one of their gradients over weights that other kernels share: a reload of one is a
-  /// reload of all.
-  template <class K> static Ref<K> make(std::shared_ptr<WeightsCell> cell) { return Ref<K>(new K(std::move(cell))); }
-  template <class K> static void setCell(K& kernel, std::shared_ptr<WeightsCell> cell) { kernel.cell_ = std::move(cell); }
+  /// CNNConvolution, CNNFullyConnected or one of their gradients over weights that other kernels share: a reload of one
+  /// is a reload of all.
+  template <class K>
+  static Ref<K> make(std::shared_ptr<WeightsCell> cell) {
+    return Ref<K>(new K(std::move(cell)));
+  }
+  template <class K>
+  static void setCell(K& kernel, std::shared_ptr<WeightsCell> cell) {
+    kernel.cell_ = std::move(cell);
+  }
   static std::size_t weightBytes(const MPS::CNNConvolutionWeightsAndBiasesState& state) { return state.weightBytes_; }
   static std::size_t biasBytes(const MPS::CNNConvolutionWeightsAndBiasesState& state) { return state.biasBytes_; }
   static bool holdsSums(const MPS::CNNConvolutionGradientState& state) { return state.holdsSums_; }

@@ -19,7 +19,8 @@ struct GradientCase {
   ConvolutionCase k;
   Arrangement arrangement = Arrangement::Array;
   std::size_t images = 1, gradientChannels = 1;
-  Tensor source, gradient, clipped;  ///< clipped: the gradient inside the forward clip rectangle, the convolution's channels
+  Tensor source, gradient,
+      clipped;  ///< clipped: the gradient inside the forward clip rectangle, the convolution's channels
   std::vector<double> weights;
   Format sourceFormat = Format::Float32, gradientFormat = Format::Float32, resultFormat = Format::Float32;
   std::size_t resultChannelOffset = 0;
@@ -39,8 +40,9 @@ GradientCase randomGradientCase(Random& r) {
   g.gradient = g.k.randomDestination(r, g.images, g.gradientFormat);
   g.weights = g.k.randomWeights(r);
   const oracle::Region region = oracle::effectiveRegion(conv.at.clip, g.gradient, 0, g.images);
-  g.clipped = oracle::slice(g.gradient, static_cast<std::size_t>(region.y), static_cast<std::size_t>(region.x), static_cast<std::size_t>(region.h),
-                            static_cast<std::size_t>(region.w), conv.at.destinationChannelOffset, conv.outputChannels);
+  g.clipped = oracle::slice(g.gradient, static_cast<std::size_t>(region.y), static_cast<std::size_t>(region.x),
+                            static_cast<std::size_t>(region.h), static_cast<std::size_t>(region.w),
+                            conv.at.destinationChannelOffset, conv.outputChannels);
   return g;
 }
 
@@ -67,7 +69,8 @@ TEST(ConvolutionGradient, FromTheStateAgreesWithTheOracle) {
     test::apply(conv.at, *forward);
     backward->setDestinationFeatureChannelOffset(g.resultChannelOffset);
 
-    const auto src = imagesOf(g.source, g.sourceFormat, g.arrangement), gradient = imagesOf(g.gradient, g.gradientFormat, g.arrangement);
+    const auto src = imagesOf(g.source, g.sourceFormat, g.arrangement),
+               gradient = imagesOf(g.gradient, g.gradientFormat, g.arrangement);
     const Tensor none(g.images, g.source.h, g.source.w, g.resultChannelOffset + conv.inputChannels);
     backward->setDestinationImageAllocator(MPS::Image::defaultAllocator());
     const auto forwardDst = imagesOf(g.gradient, Format::Float32, g.arrangement);
@@ -107,7 +110,8 @@ TEST(ConvolutionGradient, SetByHandAgreesWithTheOracle) {
     oracle::Conv& conv = g.k.conv;
     c.text = g.k.text() + " " + nameOf(g.arrangement);
     // The gradient image holds the forward clip rectangle and nothing else.
-    const Tensor before = randomTensor(r, g.images, g.source.h, g.source.w, g.resultChannelOffset + conv.inputChannels, oracle::Conv::domain(), g.resultFormat);
+    const Tensor before = randomTensor(r, g.images, g.source.h, g.source.w, g.resultChannelOffset + conv.inputChannels,
+                                       oracle::Conv::domain(), g.resultFormat);
     auto forward = convolution(conv, g.weights, {});
     MPS::CNNConvolutionGradient backward(cpuDevice(), sourceOf(conv, g.weights, {}));
     backward.setKernelOffsetX((conv.extentX() % 2 == 0 ? 1 : 0) - conv.at.offset.x);
@@ -116,17 +120,22 @@ TEST(ConvolutionGradient, SetByHandAgreesWithTheOracle) {
     backward.setSecondaryEdgeMode(static_cast<MPS::ImageEdgeMode>(conv.at.edge));
     backward.setSecondarySourceFeatureChannelOffset(conv.at.sourceChannelOffset);
     backward.setDestinationFeatureChannelOffset(g.resultChannelOffset);
-    const auto src = imagesOf(g.source, g.sourceFormat, g.arrangement), gradient = imagesOf(g.clipped, g.gradientFormat, g.arrangement),
+    const auto src = imagesOf(g.source, g.sourceFormat, g.arrangement),
+               gradient = imagesOf(g.clipped, g.gradientFormat, g.arrangement),
                result = imagesOf(before, g.resultFormat, g.arrangement);
     MPS::StateBatch states;
     runOnCpu([&](const auto& commands) {
-      if (g.arrangement == Arrangement::Array) states = {forward->resultState(src[0], {}, nullptr)};
-      else states = forward->resultStateBatch(src, {}, {});
+      if (g.arrangement == Arrangement::Array)
+        states = {forward->resultState(src[0], {}, nullptr)};
+      else
+        states = forward->resultStateBatch(src, {}, {});
       encodeAs(g.arrangement, backward, commands, gradient, src, states, result);
     });
-    const oracle::Result wanted = oracle::convDataGradient(conv, g.weights, g.clipped, before, 0, g.resultChannelOffset);
+    const oracle::Result wanted =
+        oracle::convDataGradient(conv, g.weights, g.clipped, before, 0, g.resultChannelOffset);
     EXPECT_TRUE(matches(tensorOf(result), wanted, g.resultFormat, oracle::Conv::tolerance()));
-    expectSums(dynamic_cast<const MPS::CNNConvolutionGradientState&>(*states[0]), oracle::convWeightGradient(conv, g.source, g.clipped));
+    expectSums(dynamic_cast<const MPS::CNNConvolutionGradientState&>(*states[0]),
+               oracle::convWeightGradient(conv, g.source, g.clipped));
   });
 }
 
@@ -143,9 +152,11 @@ TEST(ConvolutionGradient, AnyManualGeometryAgreesWithTheOracle) {
     how.kernelOffsetY = r.integer(-4, 4);
     how.gradientChannelOffset = r.pick<std::size_t>({0, 4});
     how.destinationChannelOffset = r.pick<std::size_t>({0, 4});
-    const Tensor gradient = randomTensor(r, 2, r.size(1, 6), r.size(1, 6), how.gradientChannelOffset + k.conv.outputChannels, oracle::Conv::domain());
+    const Tensor gradient = randomTensor(r, 2, r.size(1, 6), r.size(1, 6),
+                                         how.gradientChannelOffset + k.conv.outputChannels, oracle::Conv::domain());
     const Tensor source = randomTensor(r, 2, 3, 3, k.conv.inputChannels, oracle::Conv::domain());
-    const Tensor before = randomTensor(r, 2, r.size(1, 9), r.size(1, 9), how.destinationChannelOffset + k.conv.inputChannels, oracle::Conv::domain());
+    const Tensor before = randomTensor(r, 2, r.size(1, 9), r.size(1, 9),
+                                       how.destinationChannelOffset + k.conv.inputChannels, oracle::Conv::domain());
     if (r.chance(0.5)) randomClip(r, how.clip, before.w, before.h);
     const std::vector<double> weights = k.randomWeights(r);
     c.text = k.text() + " gradient " + gradient.shape() + " result " + before.shape();
@@ -159,12 +170,13 @@ TEST(ConvolutionGradient, AnyManualGeometryAgreesWithTheOracle) {
     backward.setDestinationFeatureChannelOffset(how.destinationChannelOffset);
     const auto g = imageOf(gradient), s = imageOf(source), d = imageOf(before);
     runOnCpu([&](const auto& commands) { backward.encode(commands, g, s, nullptr, d); });
-    EXPECT_TRUE(matches(tensorOf(*d), oracle::convDataGradientManual(k.conv, how, weights, gradient, before), Format::Float32, oracle::Conv::tolerance()));
+    EXPECT_TRUE(matches(tensorOf(*d), oracle::convDataGradientManual(k.conv, how, weights, gradient, before),
+                        Format::Float32, oracle::Conv::tolerance()));
   });
 }
 
-// The loss sum(forward(source) * gradient) by the library itself, source and weights moved one by one. Whole numbers and
-// steps of 1/2 keep float32 exact: the loss is linear in each value.
+// The loss sum(forward(source) * gradient) by the library itself, source and weights moved one by one. Whole numbers
+// and steps of 1/2 keep float32 exact: the loss is linear in each value.
 TEST(ConvolutionGradient, IsTheNumericDerivative) {
   forCases(12, [&](Case& c) {
     Random& r = c.random;
@@ -178,12 +190,14 @@ TEST(ConvolutionGradient, IsTheNumericDerivative) {
     c.text = k.text();
     const oracle::Conv& conv = k.conv;
     Tensor source = integerTensor(r, 1, k.geometry.sourceHeight, k.geometry.sourceWidth, k.sourceChannels);
-    const Tensor gradient = integerTensor(r, 1, k.geometry.destinationHeight, k.geometry.destinationWidth, k.destinationChannels);
+    const Tensor gradient =
+        integerTensor(r, 1, k.geometry.destinationHeight, k.geometry.destinationWidth, k.destinationChannels);
     std::vector<double> weights = integerTensor(r, 1, 1, 1, conv.weightCount()).v;
     auto data = sourceOf(conv, weights, {});
     auto forward = std::make_shared<MPS::CNNConvolution>(cpuDevice(), data);
     test::apply(conv.at, *forward);
-    const auto src = imageOf(source), g = imageOf(gradient), dst = imageOf(Tensor(1, gradient.h, gradient.w, gradient.c));
+    const auto src = imageOf(source), g = imageOf(gradient),
+               dst = imageOf(Tensor(1, gradient.h, gradient.w, gradient.c));
     const auto loss = [&] {
       runOnCpu([&](const auto& commands) { forward->encode(commands, src, dst); });
       return dot(tensorOf(*dst).v, gradient.v);
@@ -238,7 +252,8 @@ TEST(ConvolutionGradient, AgreesWithPyTorch) {
     });
     const Tensor none(source.n, source.h, source.w, source.c);
     const oracle::Result scale = oracle::convDataGradient(conv, weights, gradient, none);
-    EXPECT_TRUE(matches(tensorOf(*result), {g.tensor("sourceGradient"), scale.magnitude}, Format::Float32, oracle::Conv::tolerance()));
+    EXPECT_TRUE(matches(tensorOf(*result), {g.tensor("sourceGradient"), scale.magnitude}, Format::Float32,
+                        oracle::Conv::tolerance()));
     oracle::WeightGradient dw = oracle::convWeightGradient(conv, source, gradient);
     dw.weights = g.tensor("weightGradient").v;
     dw.bias = g.tensor("biasGradient").v;
@@ -248,7 +263,8 @@ TEST(ConvolutionGradient, AgreesWithPyTorch) {
   EXPECT_GT(compared, 3);
 }
 
-// --- options, sums, read counts, predicates -----------------------------------------------------------------------------
+// --- options, sums, read counts, predicates
+// -----------------------------------------------------------------------------
 
 struct Small {
   oracle::Conv conv;
@@ -290,13 +306,16 @@ TEST(ConvolutionGradient, ComputesWhatTheOptionAsksFor) {
   for (float v : readFloats(untouched->gradientForWeights())) ASSERT_EQ(v, 0.f);
   const oracle::Result wanted = oracle::convDataGradient(k.conv, k.weights, k.gradient, Tensor(1, 5, 6, 3));
   EXPECT_TRUE(matches(tensorOf(*k.dst), wanted, Format::Float32, oracle::Conv::tolerance()));
-  expectError([&] { k.backward->setGradientOption(static_cast<Option>(0)); }, {"gradientOption: 0 is not a CNNConvolutionGradientOption"});
+  expectError([&] { k.backward->setGradientOption(static_cast<Option>(0)); },
+              {"gradientOption: 0 is not a CNNConvolutionGradientOption"});
 
   // Weights only, into separate images of a batch: nothing is scattered into them.
   k.backward->setGradientOption(Option::GradientWithWeightsAndBias);
   const auto batchState = k.state();
-  const auto grads = imagesOf(k.gradient, Format::Float32, Arrangement::Separate), sources = imagesOf(k.source, Format::Float32, Arrangement::Separate);
-  MPS::ImageBatch g2{grads[0], k.grad}, s2{sources[0], k.src}, d2{imageOf(Tensor(1, 5, 6, 3, 5.0)), imageOf(Tensor(1, 5, 6, 3, 5.0))};
+  const auto grads = imagesOf(k.gradient, Format::Float32, Arrangement::Separate),
+             sources = imagesOf(k.source, Format::Float32, Arrangement::Separate);
+  MPS::ImageBatch g2{grads[0], k.grad}, s2{sources[0], k.src},
+      d2{imageOf(Tensor(1, 5, 6, 3, 5.0)), imageOf(Tensor(1, 5, 6, 3, 5.0))};
   runOnCpu([&](const auto& commands) { k.backward->encodeBatch(commands, g2, s2, {batchState, batchState}, d2); });
   for (double v : tensorOf(d2).v) ASSERT_EQ(v, 5.0);
   expectSums(*batchState, k.sums(), 2);
@@ -324,7 +343,8 @@ TEST(ConvolutionGradient, LeavesTheReadCountOfAStateItWritesAlone) {
     EXPECT_EQ(state->readCount(), 1u);
     EXPECT_EQ(readCounts(temporaries), (std::vector<std::size_t>{0, 0}));
     state->setReadCount(0);
-    expectError([&] { k.backward->encode(commands, k.grad, k.src, state); }, {"CNNConvolutionGradientState", "is used up"});
+    expectError([&] { k.backward->encode(commands, k.grad, k.src, state); },
+                {"CNNConvolutionGradientState", "is used up"});
   });
 }
 
@@ -370,28 +390,38 @@ TEST(ConvolutionGradient, TellsWhatItIs) {
 TEST(ConvolutionGradient, RefusesWhatItCannotDifferentiate) {
   oracle::Conv conv;
   conv.neuron = oracle::Neuron::plain(oracle::NeuronType::ReLU);
-  expectError([&] { MPS::CNNConvolutionGradient(cpuDevice(), sourceOf(conv, std::vector<double>(9), {})); },
-              {"CNNConvolutionGradient: the descriptor has a fused neuron", "encode a CNNNeuron after the convolution"});
+  expectError(
+      [&] { MPS::CNNConvolutionGradient(cpuDevice(), sourceOf(conv, std::vector<double>(9), {})); },
+      {"CNNConvolutionGradient: the descriptor has a fused neuron", "encode a CNNNeuron after the convolution"});
   conv.neuron = {};
   Random r(3);
   addRandomBatchNorm(r, conv);
-  expectError([&] { MPS::CNNConvolutionGradient(cpuDevice(), sourceOf(conv, std::vector<double>(9), {})); }, {"fused batch normalisation"});
+  expectError([&] { MPS::CNNConvolutionGradient(cpuDevice(), sourceOf(conv, std::vector<double>(9), {})); },
+              {"fused batch normalisation"});
 
   const Small k;
   const auto commands = cpuQueue()->commandBuffer();
-  expectError([&] { k.backward->encode(commands, k.grad, k.src, Ref<MPS::State>()); }, {"needs the state that the forward kernel"});
+  expectError([&] { k.backward->encode(commands, k.grad, k.src, Ref<MPS::State>()); },
+              {"needs the state that the forward kernel"});
   expectError([&] { k.backward->encode(commands, k.grad, k.src, nullptr, k.dst); },
-              {"CNNConvolutionGradient.encode: gradientOption asks for weight gradients", "set gradientOption to GradientWithData"});
+              {"CNNConvolutionGradient.encode: gradientOption asks for weight gradients",
+               "set gradientOption to GradientWithData"});
   oracle::Conv other = k.conv;
   other.kernelWidth = 5;
   const auto foreign = convolution(other, std::vector<double>(other.weightCount()), {})->resultState(k.src, {}, k.grad);
-  expectError([&] { k.backward->encode(commands, k.grad, k.src, foreign, k.dst); }, {"the state holds 900 bytes of weight gradients, the kernel's weights are 540"});
-  expectError([&] { k.backward->encode(commands, k.src, k.grad, k.state(), k.dst); }, {"the source gradient gives 3 feature channels, 5 are needed"});
+  expectError([&] { k.backward->encode(commands, k.grad, k.src, foreign, k.dst); },
+              {"the state holds 900 bytes of weight gradients, the kernel's weights are 540"});
+  expectError([&] { k.backward->encode(commands, k.src, k.grad, k.state(), k.dst); },
+              {"the source gradient gives 3 feature channels, 5 are needed"});
   const auto twoChannels = imageOf(Tensor(1, 5, 6, 2));
-  expectError([&] { k.backward->encode(commands, k.grad, twoChannels, k.state(), k.dst); }, {"the secondary source gives 2 feature channels, 3 are needed"});
+  expectError([&] { k.backward->encode(commands, k.grad, twoChannels, k.state(), k.dst); },
+              {"the secondary source gives 2 feature channels, 3 are needed"});
   const auto grads = MPS::ImageBatch{k.grad, imageOf(k.gradient)}, sources = MPS::ImageBatch{k.src, imageOf(k.source)};
-  expectError([&] { k.backward->encodeBatch(commands, grads, sources, {k.state(), k.state()}, {k.dst, imageOf(k.source)}); },
-              {"the states of a batch differ"});
+  expectError(
+      [&] {
+        k.backward->encodeBatch(commands, grads, sources, {k.state(), k.state()}, {k.dst, imageOf(k.source)});
+      },
+      {"the states of a batch differ"});
 }
 
 }  // namespace

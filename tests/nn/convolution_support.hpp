@@ -25,10 +25,12 @@ struct ConvolutionCase {
 
   std::string text() const { return describe(geometry, conv); }
   Tensor randomSource(Random& r, std::size_t images, Format format = Format::Float32) const {
-    return randomTensor(r, images, geometry.sourceHeight, geometry.sourceWidth, sourceChannels, oracle::Conv::domain(), format);
+    return randomTensor(r, images, geometry.sourceHeight, geometry.sourceWidth, sourceChannels, oracle::Conv::domain(),
+                        format);
   }
   Tensor randomDestination(Random& r, std::size_t images, Format format = Format::Float32) const {
-    return randomTensor(r, images, geometry.destinationHeight, geometry.destinationWidth, destinationChannels, oracle::Conv::domain(), format);
+    return randomTensor(r, images, geometry.destinationHeight, geometry.destinationWidth, destinationChannels,
+                        oracle::Conv::domain(), format);
   }
   std::vector<double> randomWeights(Random& r) const { return randomValues(r, conv.weightCount(), {-2, 2}); }
   std::vector<double> randomBiases(Random& r) const { return randomValues(r, conv.outputChannels, {-2, 2}); }
@@ -40,14 +42,16 @@ inline ConvolutionCase randomConvolution(Random& r, const GeometryLimits& limits
   k.geometry.applyTo(k.conv);
   randomChannels(r, k.conv);
   k.sourceChannels = k.conv.at.sourceChannelOffset + k.conv.inputChannels + (r.chance(0.2) ? r.size(1, 5) : 0);
-  k.destinationChannels = k.conv.at.destinationChannelOffset + k.conv.outputChannels + (r.chance(0.2) ? r.size(1, 5) : 0);
+  k.destinationChannels =
+      k.conv.at.destinationChannelOffset + k.conv.outputChannels + (r.chance(0.2) ? r.size(1, 5) : 0);
   return k;
 }
 
 inline void addRandomNeuron(Random& r, oracle::Conv& conv) {
   using T = oracle::NeuronType;
-  conv.neuron = oracle::Neuron::plain(r.pick({T::None, T::None, T::ReLU, T::Linear, T::Sigmoid, T::HardSigmoid, T::TanH, T::Absolute,
-                                              T::SoftPlus, T::SoftSign, T::ELU, T::PReLU, T::ReLUN, T::GeLU}));
+  conv.neuron =
+      oracle::Neuron::plain(r.pick({T::None, T::None, T::ReLU, T::Linear, T::Sigmoid, T::HardSigmoid, T::TanH,
+                                    T::Absolute, T::SoftPlus, T::SoftSign, T::ELU, T::PReLU, T::ReLUN, T::GeLU}));
   if (conv.neuron.type == T::PReLU) conv.neuron.data = randomValues(r, conv.outputChannels, {-1, 1});
   if (conv.neuron.type == T::ReLU) conv.neuron.a = r.pick({0., 0.25});
 }
@@ -63,7 +67,8 @@ inline void addRandomBatchNorm(Random& r, oracle::Conv& conv) {
 }
 
 inline Ref<MPS::CNNConvolutionDescriptor> descriptorOf(const oracle::Conv& c) {
-  auto d = MPS::CNNConvolutionDescriptor::cnnConvolutionDescriptor(static_cast<std::size_t>(c.kernelWidth), static_cast<std::size_t>(c.kernelHeight),
+  auto d = MPS::CNNConvolutionDescriptor::cnnConvolutionDescriptor(static_cast<std::size_t>(c.kernelWidth),
+                                                                   static_cast<std::size_t>(c.kernelHeight),
                                                                    c.inputChannels, c.outputChannels);
   d->setStrideInPixelsX(static_cast<std::size_t>(c.strideX));
   d->setStrideInPixelsY(static_cast<std::size_t>(c.strideY));
@@ -75,22 +80,26 @@ inline Ref<MPS::CNNConvolutionDescriptor> descriptorOf(const oracle::Conv& c) {
     d->setNeuronToPReLU(std::as_bytes(std::span(slopes)));
   } else if (c.neuron.type != oracle::NeuronType::None) {
     d->setFusedNeuronDescriptor(MPS::NNNeuronDescriptor::cnnNeuronDescriptor(
-        static_cast<MPS::CNNNeuronType>(c.neuron.type), static_cast<float>(c.neuron.a), static_cast<float>(c.neuron.b), static_cast<float>(c.neuron.c)));
+        static_cast<MPS::CNNNeuronType>(c.neuron.type), static_cast<float>(c.neuron.a), static_cast<float>(c.neuron.b),
+        static_cast<float>(c.neuron.c)));
   }
   if (c.normalise) {
-    const auto mean = toFloat(c.batchNorm.mean), variance = toFloat(c.batchNorm.variance), gamma = toFloat(c.batchNorm.gamma),
-               beta = toFloat(c.batchNorm.beta);
+    const auto mean = toFloat(c.batchNorm.mean), variance = toFloat(c.batchNorm.variance),
+               gamma = toFloat(c.batchNorm.gamma), beta = toFloat(c.batchNorm.beta);
     d->setBatchNormalizationParametersForInference(mean.data(), variance.data(), gamma.empty() ? nullptr : gamma.data(),
-                                                   beta.empty() ? nullptr : beta.data(), static_cast<float>(c.batchNorm.epsilon));
+                                                   beta.empty() ? nullptr : beta.data(),
+                                                   static_cast<float>(c.batchNorm.epsilon));
   }
   return d;
 }
 
-inline Ref<ConvolutionWeights> sourceOf(const oracle::Conv& c, const std::vector<double>& weights, const std::vector<double>& bias) {
+inline Ref<ConvolutionWeights> sourceOf(const oracle::Conv& c, const std::vector<double>& weights,
+                                        const std::vector<double>& bias) {
   return std::make_shared<ConvolutionWeights>(descriptorOf(c), toFloat(weights), toFloat(bias), "");
 }
 
-inline Ref<MPS::CNNConvolution> convolution(const oracle::Conv& c, const std::vector<double>& weights, const std::vector<double>& bias) {
+inline Ref<MPS::CNNConvolution> convolution(const oracle::Conv& c, const std::vector<double>& weights,
+                                            const std::vector<double>& bias) {
   return std::make_shared<MPS::CNNConvolution>(cpuDevice(), sourceOf(c, weights, bias));
 }
 
@@ -99,7 +108,9 @@ inline std::vector<GoldenCase> goldenConvolutions() {
   std::vector<GoldenCase> cases;
   for (const GoldenCase& g : readGolden(std::string(KOVAR_SOURCE_DIR) + "/tests/golden/ops/conv.txt")) {
     const std::size_t groups = g.count("groups");
-    if (g.number("depthwise") != 0 || (groups > 1 && (g.tensor("source").c / groups % 4 != 0 || g.tensor("gradient").c / groups % 4 != 0))) continue;
+    if (g.number("depthwise") != 0 ||
+        (groups > 1 && (g.tensor("source").c / groups % 4 != 0 || g.tensor("gradient").c / groups % 4 != 0)))
+      continue;
     cases.push_back(g);
   }
   return cases;

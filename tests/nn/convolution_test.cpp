@@ -2,10 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include "convolution_support.hpp"
 #include "kovar/MPS/NN/CNNConvolution.hpp"
 #include "kovar/MPS/NN/CNNNeuron.hpp"
 #include "kovar/Support/DataSources.hpp"
-#include "convolution_support.hpp"
 
 namespace kovar::test {
 namespace {
@@ -21,7 +21,8 @@ TEST(Convolution, AgreesWithTheOracle) {
     const Format sourceFormat = randomFormat(r, oracle::Conv::domain());
     const Format resultFormat = r.pick({Format::Float32, Format::Float32, Format::Float16, Format::Unorm8});
     c.text = k.text() + " " + nameOf(arrangement);
-    const Tensor source = k.randomSource(r, n.source, sourceFormat), before = k.randomDestination(r, n.destination, resultFormat);
+    const Tensor source = k.randomSource(r, n.source, sourceFormat),
+                 before = k.randomDestination(r, n.destination, resultFormat);
     const std::vector<double> weights = k.randomWeights(r);
     const std::vector<double> bias = r.chance(0.7) ? k.randomBiases(r) : std::vector<double>();
 
@@ -29,7 +30,8 @@ TEST(Convolution, AgreesWithTheOracle) {
     test::apply(k.conv.at, *kernel);
     const auto src = imagesOf(source, sourceFormat, arrangement), dst = imagesOf(before, resultFormat, arrangement);
     runOnCpu([&](const auto& commands) { encodeAs(arrangement, *kernel, commands, src, dst); });
-    EXPECT_TRUE(matches(tensorOf(dst), oracle::convForward(k.conv, source, weights, bias, before), resultFormat, oracle::Conv::tolerance()));
+    EXPECT_TRUE(matches(tensorOf(dst), oracle::convForward(k.conv, source, weights, bias, before), resultFormat,
+                        oracle::Conv::tolerance()));
   });
 }
 
@@ -40,7 +42,8 @@ TEST(Convolution, MakesItsOwnResult) {
     limits.clip = limits.wildOffset = false;
     ConvolutionCase k = randomConvolution(r, limits);
     const auto size = r.pick({MPS::NNPaddingMethod::SizeSame, MPS::NNPaddingMethod::SizeFull});
-    const auto remainder = r.pick({MPS::NNPaddingMethod::AddRemainderToTopLeft, MPS::NNPaddingMethod::AddRemainderToBottomRight});
+    const auto remainder =
+        r.pick({MPS::NNPaddingMethod::AddRemainderToTopLeft, MPS::NNPaddingMethod::AddRemainderToBottomRight});
     const Tensor source = k.randomSource(r, r.size(1, 3));
     const std::vector<double> weights = k.randomWeights(r), bias = k.randomBiases(r);
     auto kernel = convolution(k.conv, weights, bias);
@@ -69,14 +72,16 @@ TEST(Convolution, MakesItsOwnResult) {
     // The kernel is left with the offset it used, so the oracle can follow.
     k.conv.at.offset = {kernel->offset().x, kernel->offset().y, 0};
     c.text = k.text();
-    const Tensor before(source.n, dst[0]->height(), dst[0]->width(), k.conv.at.destinationChannelOffset + k.conv.outputChannels);
+    const Tensor before(source.n, dst[0]->height(), dst[0]->width(),
+                        k.conv.at.destinationChannelOffset + k.conv.outputChannels);
     const auto sizeOf = [&](std::size_t in, long extent, long stride) {
       const std::size_t span = in + (size == MPS::NNPaddingMethod::SizeFull ? static_cast<std::size_t>(extent - 1) : 0);
       return (span + static_cast<std::size_t>(stride) - 1) / static_cast<std::size_t>(stride);
     };
     EXPECT_EQ(before.w, sizeOf(source.w, k.conv.extentX(), k.conv.strideX));
     EXPECT_EQ(before.h, sizeOf(source.h, k.conv.extentY(), k.conv.strideY));
-    EXPECT_TRUE(matches(tensorOf(dst), oracle::convForward(k.conv, source, weights, bias, before), Format::Float16, oracle::Conv::tolerance()));
+    EXPECT_TRUE(matches(tensorOf(dst), oracle::convForward(k.conv, source, weights, bias, before), Format::Float16,
+                        oracle::Conv::tolerance()));
   });
 }
 
@@ -89,8 +94,10 @@ TEST(Convolution, AgreesWithPyTorch) {
     test::apply(conv.at, *kernel);
     const auto src = imageOf(g.tensor("source")), dst = imageOf(g.tensor("result"));
     runOnCpu([&](const auto& commands) { kernel->encode(commands, src, dst); });
-    const oracle::Result scale = oracle::convForward(conv, g.tensor("source"), g.tensor("weights").v, g.tensor("bias").v, g.tensor("result"));
-    EXPECT_TRUE(matches(tensorOf(*dst), {g.tensor("result"), scale.magnitude}, Format::Float32, oracle::Conv::tolerance()));
+    const oracle::Result scale =
+        oracle::convForward(conv, g.tensor("source"), g.tensor("weights").v, g.tensor("bias").v, g.tensor("result"));
+    EXPECT_TRUE(
+        matches(tensorOf(*dst), {g.tensor("result"), scale.magnitude}, Format::Float32, oracle::Conv::tolerance()));
     ++compared;
   }
   EXPECT_GT(compared, 3);
@@ -131,9 +138,11 @@ TEST(Convolution, ABatchIsItsImagesOneByOne) {
   Random r(7);
   oracle::Conv conv;
   conv.inputChannels = 5, conv.outputChannels = 6;
-  const Tensor source = integerTensor(r, 3, 9, 7, 5), weights = integerTensor(r, 1, 1, 1, conv.weightCount()), none(3, 9, 7, 6);
+  const Tensor source = integerTensor(r, 3, 9, 7, 5), weights = integerTensor(r, 1, 1, 1, conv.weightCount()),
+               none(3, 9, 7, 6);
   auto kernel = convolution(conv, weights.v, {});
-  const auto src = imagesOf(source, Format::Float32, Arrangement::Separate), together = imagesOf(none, Format::Float32, Arrangement::Separate),
+  const auto src = imagesOf(source, Format::Float32, Arrangement::Separate),
+             together = imagesOf(none, Format::Float32, Arrangement::Separate),
              single = imagesOf(none, Format::Float32, Arrangement::Separate);
   runOnCpu([&](const auto& commands) {
     kernel->encodeBatch(commands, src, together);
@@ -165,7 +174,8 @@ TEST(Convolution, TellsWhatItIs) {
   d->setDilationRateY(3);
   d->setGroups(1);
   d->setFusedNeuronDescriptor(MPS::NNNeuronDescriptor::cnnNeuronDescriptor(MPS::CNNNeuronType::ReLUN, 0.25f));
-  auto source = std::make_shared<ConvolutionWeights>(d, std::vector<float>(5 * 3 * 8 * 12), std::vector<float>(12), "edges");
+  auto source =
+      std::make_shared<ConvolutionWeights>(d, std::vector<float>(5 * 3 * 8 * 12), std::vector<float>(12), "edges");
   MPS::CNNConvolution kernel(cpuDevice(), source);
   EXPECT_EQ(kernel.label(), "edges");
   EXPECT_EQ(kernel.kernelWidth(), 5u);

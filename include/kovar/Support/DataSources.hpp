@@ -2,16 +2,18 @@
 // Ready-made data sources, so that nobody has to derive one for weights that lie in memory or in a file.
 
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "kovar/MPS/NN/CNNConvolutionDataSource.hpp"
 
 namespace kovar {
 
-/// Float32 weights and biases of a convolution in memory. The values may be changed between a kernel's loads: change them,
-/// then call the kernel's reloadWeightsAndBiasesFromDataSource().
+/// Float32 weights and biases of a convolution in memory. The values may be changed between a kernel's loads: change
+/// them, then call the kernel's reloadWeightsAndBiasesFromDataSource().
 class ConvolutionWeights : public Object, public MPS::CNNConvolutionDataSource {
  public:
   /// weights: [outputFeatureChannels][kernelHeight][kernelWidth][inputFeatureChannels / groups]; biases: one per output
@@ -53,8 +55,8 @@ class SafetensorsFile final : public Object {
   bool contains(std::string_view tensor) const;
   /// Lengths of the dimensions. Throws Error when there is no such tensor.
   std::vector<std::size_t> shape(std::string_view tensor) const;
-  /// The elements of a float32 tensor, or of a float16 or bfloat16 one, which are widened exactly. Throws Error when there is
-  /// no such tensor or it holds something else.
+  /// The elements of a float32 tensor, or of a float16 or bfloat16 one, which are widened exactly. Throws Error when
+  /// there is no such tensor or it holds something else.
   std::vector<float> floats(std::string_view tensor) const;
 
  private:
@@ -71,8 +73,9 @@ class SafetensorsConvolutionWeights final : public Object, public MPS::CNNConvol
     OHWI,  ///< [output][kernelHeight][kernelWidth][input / groups], as kernels take it
     OIHW,  ///< [output][input / groups][kernelHeight][kernelWidth], as PyTorch and ONNX have it; converted
   };
-  /// The tensors must have the descriptor's sizes; a fully connected layer's weights may also be [output][everything else].
-  /// An empty biasTensor: no biases. What is wrong with the file is thrown as Error when a kernel loads the source.
+  /// The tensors must have the descriptor's sizes; a fully connected layer's weights may also be [output][everything
+  /// else]. An empty biasTensor: no biases. What is wrong with the file is thrown as Error when a kernel loads the
+  /// source.
   SafetensorsConvolutionWeights(const Ref<SafetensorsFile>& file, const Ref<MPS::CNNConvolutionDescriptor>& descriptor,
                                 std::string weightTensor, std::string biasTensor = {}, Layout layout = Layout::OIHW);
 
@@ -88,10 +91,12 @@ class SafetensorsConvolutionWeights final : public Object, public MPS::CNNConvol
   Ref<MPS::CNNConvolutionDataSource> copy(const Ref<MTL::Device>& device) override;
 
  private:
+  void read();
   Ref<SafetensorsFile> file_;
   Ref<MPS::CNNConvolutionDescriptor> descriptor_;
   std::string weightTensor_, biasTensor_;
   Layout layout_;
+  std::mutex mutex_;  // kernels on several threads may load at once
   std::vector<float> weights_, biases_;
   int loads_ = 0;
 };

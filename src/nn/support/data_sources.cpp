@@ -27,7 +27,8 @@ std::vector<float> hwiFromIhw(const std::vector<float>& from, const nn::Convolut
 
 }  // namespace
 
-// --- ConvolutionWeights -----------------------------------------------------------------------------------------------
+// --- ConvolutionWeights
+// -----------------------------------------------------------------------------------------------
 
 ConvolutionWeights::ConvolutionWeights(const Ref<MPS::CNNConvolutionDescriptor>& descriptor, std::vector<float> weights,
                                        std::vector<float> biases, std::string label)
@@ -38,9 +39,10 @@ ConvolutionWeights::ConvolutionWeights(const Ref<MPS::CNNConvolutionDescriptor>&
   const nn::ConvolutionShape s = nn::shapeOf(*descriptor_, who);
   const auto wanted = static_cast<std::size_t>(s.outputs * s.taps());
   if (weights_.size() != wanted)
-    base::raise(who + ": " + std::to_string(weights_.size()) + " weights given, the descriptor needs " + std::to_string(wanted) +
-                " (output channels " + std::to_string(s.outputs) + " x height " + std::to_string(s.kernelHeight) + " x width " +
-                std::to_string(s.kernelWidth) + " x input channels of a group " + std::to_string(s.inputsPerFilter()) + ")");
+    base::raise(who + ": " + std::to_string(weights_.size()) + " weights given, the descriptor needs " +
+                std::to_string(wanted) + " (output channels " + std::to_string(s.outputs) + " x height " +
+                std::to_string(s.kernelHeight) + " x width " + std::to_string(s.kernelWidth) +
+                " x input channels of a group " + std::to_string(s.inputsPerFilter()) + ")");
   if (!biases_.empty() && biases_.size() != static_cast<std::size_t>(s.outputs))
     base::raise(who + ": " + std::to_string(biases_.size()) + " biases given for " + std::to_string(s.outputs) +
                 " output channels; give one for each, or none");
@@ -50,7 +52,8 @@ Ref<MPS::CNNConvolutionDataSource> ConvolutionWeights::copy(const Ref<MTL::Devic
   return Ref<ConvolutionWeights>(new ConvolutionWeights(*this));
 }
 
-// --- SafetensorsFile --------------------------------------------------------------------------------------------------
+// --- SafetensorsFile
+// --------------------------------------------------------------------------------------------------
 
 struct SafetensorsFile::Contents {
   base::io::Safetensors tensors;
@@ -80,11 +83,13 @@ std::vector<float> SafetensorsFile::floats(std::string_view tensor) const {
   return base::unwrap(contents_->tensors.floats(tensor, {dims.begin(), dims.end()}));
 }
 
-// --- SafetensorsConvolutionWeights ------------------------------------------------------------------------------------
+// --- SafetensorsConvolutionWeights
+// ------------------------------------------------------------------------------------
 
 SafetensorsConvolutionWeights::SafetensorsConvolutionWeights(const Ref<SafetensorsFile>& file,
                                                              const Ref<MPS::CNNConvolutionDescriptor>& descriptor,
-                                                             std::string weightTensor, std::string biasTensor, Layout layout)
+                                                             std::string weightTensor, std::string biasTensor,
+                                                             Layout layout)
     : file_(file), weightTensor_(std::move(weightTensor)), biasTensor_(std::move(biasTensor)), layout_(layout) {
   const std::string who = "SafetensorsConvolutionWeights \"" + weightTensor_ + "\"";
   if (!file) base::raise(who + ": file is null; open one with SafetensorsFile(path)");
@@ -94,34 +99,39 @@ SafetensorsConvolutionWeights::SafetensorsConvolutionWeights(const Ref<Safetenso
 }
 
 bool SafetensorsConvolutionWeights::load() {
-  if (loads_++ > 0) return true;
-  try {
-    const std::string who = "SafetensorsConvolutionWeights \"" + weightTensor_ + "\" of " + file_->path();
-    const nn::ConvolutionShape s = nn::shapeOf(*descriptor_, who);
-    const auto n = [](std::int64_t v) { return static_cast<std::size_t>(v); };
-    const std::vector<std::size_t> wanted =
-        layout_ == Layout::OHWI
-            ? std::vector<std::size_t>{n(s.outputs), n(s.kernelHeight), n(s.kernelWidth), n(s.inputsPerFilter())}
-            : std::vector<std::size_t>{n(s.outputs), n(s.inputsPerFilter()), n(s.kernelHeight), n(s.kernelWidth)};
-    const std::vector<std::size_t> flat{n(s.outputs), n(s.taps())}, found = file_->shape(weightTensor_);
-    if (found != wanted && found != flat)
-      base::raise(who + ": the tensor is " + text(found) + ", the descriptor needs " + text(wanted) + " or " + text(flat) +
-                  "; check descriptor and layout");
-    weights_ = file_->floats(weightTensor_);
-    if (layout_ == Layout::OIHW) weights_ = hwiFromIhw(weights_, s);
-    if (biasTensor_.empty()) return true;
+  std::scoped_lock lock(mutex_);
+  if (loads_ == 0) read();
+  ++loads_;
+  return true;
+}
+
+void SafetensorsConvolutionWeights::read() {
+  const std::string who = "SafetensorsConvolutionWeights \"" + weightTensor_ + "\" of " + file_->path();
+  const nn::ConvolutionShape s = nn::shapeOf(*descriptor_, who);
+  const auto n = [](std::int64_t v) { return static_cast<std::size_t>(v); };
+  const std::vector<std::size_t> wanted =
+      layout_ == Layout::OHWI
+          ? std::vector<std::size_t>{n(s.outputs), n(s.kernelHeight), n(s.kernelWidth), n(s.inputsPerFilter())}
+          : std::vector<std::size_t>{n(s.outputs), n(s.inputsPerFilter()), n(s.kernelHeight), n(s.kernelWidth)};
+  const std::vector<std::size_t> flat{n(s.outputs), n(s.taps())}, found = file_->shape(weightTensor_);
+  if (found != wanted && found != flat)
+    base::raise(who + ": the tensor is " + text(found) + ", the descriptor needs " + text(wanted) + " or " +
+                text(flat) + "; check descriptor and layout");
+  std::vector<float> weights = file_->floats(weightTensor_), biases;
+  if (layout_ == Layout::OIHW) weights = hwiFromIhw(weights, s);
+  if (!biasTensor_.empty()) {
     const std::vector<std::size_t> biasShape = file_->shape(biasTensor_);
     if (biasShape != std::vector<std::size_t>{n(s.outputs)})
-      base::raise(who + ": the biases \"" + biasTensor_ + "\" are " + text(biasShape) + ", the descriptor needs " + text({n(s.outputs)}));
-    biases_ = file_->floats(biasTensor_);
-    return true;
-  } catch (...) {
-    purge();
-    throw;
+      base::raise(who + ": the biases \"" + biasTensor_ + "\" are " + text(biasShape) + ", the descriptor needs " +
+                  text({n(s.outputs)}));
+    biases = file_->floats(biasTensor_);
   }
+  weights_ = std::move(weights);
+  biases_ = std::move(biases);
 }
 
 void SafetensorsConvolutionWeights::purge() {
+  std::scoped_lock lock(mutex_);
   if (--loads_ > 0) return;
   weights_ = {};
   biases_ = {};

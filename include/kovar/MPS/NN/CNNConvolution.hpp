@@ -18,9 +18,9 @@ namespace kovar::MPS {
 class CNNConvolution;
 class CNNNeuron;
 
-/// What a convolution was set to, and the buffers that its gradient kernel sums weight and bias gradients into: float32,
-/// weights as [O][ky][kx][I / groups]. One state serves a whole batch. The sums start at zero; every gradient encode with
-/// this state adds to them. Make a new one for the next batch. Implements MPSCNNConvolutionGradientState.
+/// What a convolution was set to, and the buffers that its gradient kernel sums weight and bias gradients into:
+/// float32, weights as [O][ky][kx][I / groups]. One state serves a whole batch. The sums start at zero; every gradient
+/// encode with this state adds to them. Make a new one for the next batch. Implements MPSCNNConvolutionGradientState.
 ///
 /// Encoding the gradient does not lower the read count of a temporary state: whoever reads the sums does.
 class CNNConvolutionGradientState : public NNGradientState, public ImageSizeEncodingState {
@@ -35,10 +35,12 @@ class CNNConvolutionGradientState : public NNGradientState, public ImageSizeEnco
  protected:
   CNNConvolutionGradientState(const Ref<MTL::Device>& device, std::shared_ptr<const nn::ForwardRecord> record,
                               const Ref<CNNConvolution>& convolution, std::size_t weightBytes, std::size_t biasBytes);
-  CNNConvolutionGradientState(const Ref<MTL::CommandBuffer>& commandBuffer, std::shared_ptr<const nn::ForwardRecord> record,
-                              const Ref<CNNConvolution>& convolution, std::size_t weightBytes, std::size_t biasBytes);
+  CNNConvolutionGradientState(const Ref<MTL::CommandBuffer>& commandBuffer,
+                              std::shared_ptr<const nn::ForwardRecord> record, const Ref<CNNConvolution>& convolution,
+                              std::size_t weightBytes, std::size_t biasBytes);
   Ref<ImageDescriptor> doDestinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
-                                                    const std::vector<Ref<State>>& sourceStates, const Ref<Kernel>& kernel,
+                                                    const std::vector<Ref<State>>& sourceStates,
+                                                    const Ref<Kernel>& kernel,
                                                     const Ref<ImageDescriptor>& suggestedDescriptor) override;
   const char* className() const override { return "CNNConvolutionGradientState"; }
 
@@ -50,8 +52,8 @@ class CNNConvolutionGradientState : public NNGradientState, public ImageSizeEnco
   friend struct nn::ConvolutionAccess;
 };
 
-/// Weights and biases of a convolution in buffers, float32, weights as [O][ky][kx][I / groups]: what export gives, optimizers
-/// change and reload takes. Implements MPSCNNConvolutionWeightsAndBiasesState.
+/// Weights and biases of a convolution in buffers, float32, weights as [O][ky][kx][I / groups]: what export gives,
+/// optimizers change and reload takes. Implements MPSCNNConvolutionWeightsAndBiasesState.
 ///
 /// Errors: a null weights buffer; with offsets: not a multiple of 4, or the values reach beyond the buffer.
 class CNNConvolutionWeightsAndBiasesState : public State {
@@ -94,12 +96,12 @@ using CNNConvolutionWeightsAndBiasesStateBatch = Batch<CNNConvolutionWeightsAndB
 /// Convolution (correlation: the filter is not flipped), with groups, stride and dilation:
 ///   D[x,y,c] = neuron(bias[c] + sum over taps p, q and input channels i of
 ///              w[c][q][p][i] * S[offset.x + x*sx - extentX div 2 + p*dx, offset.y + y*sy - extentY div 2 + q*dy, i])
-/// where extent = (kernel - 1) * dilation + 1. It reads exactly inputFeatureChannels from sourceFeatureChannelOffset on and
-/// writes outputFeatureChannels. A batch normalisation of the descriptor is folded into weights and biases. Arithmetic is
-/// float32. Implements MPSCNNConvolution.
+/// where extent = (kernel - 1) * dilation + 1. It reads exactly inputFeatureChannels from sourceFeatureChannelOffset on
+/// and writes outputFeatureChannels. A batch normalisation of the descriptor is folded into weights and biases.
+/// Arithmetic is float32. Implements MPSCNNConvolution.
 ///
-/// Errors at construction: a data source that does not load or gives no weights, sizes that do not fit together, quantised
-/// weights. At encode: fewer source channels than inputFeatureChannels.
+/// Errors at construction: a data source that does not load or gives no weights, sizes that do not fit together,
+/// quantised weights. At encode: fewer source channels than inputFeatureChannels.
 class CNNConvolution : public CNNKernel {
  public:
   CNNConvolution(const Ref<MTL::Device>& device, const Ref<CNNConvolutionDataSource>& weights);
@@ -136,9 +138,11 @@ class CNNConvolution : public CNNKernel {
                     Ref<CNNConvolutionGradientState>* destinationState, bool destinationStateIsTemporary);
   ImageBatch encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const ImageBatch& sourceImages,
                          CNNConvolutionGradientStateBatch* destinationStates, bool destinationStateIsTemporary);
-  Ref<CNNConvolutionGradientState> resultState(const Ref<Image>& sourceImage, const std::vector<Ref<State>>& sourceStates,
+  Ref<CNNConvolutionGradientState> resultState(const Ref<Image>& sourceImage,
+                                               const std::vector<Ref<State>>& sourceStates,
                                                const Ref<Image>& destinationImage);
-  CNNConvolutionGradientStateBatch resultStateBatch(const ImageBatch& sourceImage, const std::vector<StateBatch>& sourceStates,
+  CNNConvolutionGradientStateBatch resultStateBatch(const ImageBatch& sourceImage,
+                                                    const std::vector<StateBatch>& sourceStates,
                                                     const ImageBatch& destinationImage);
   Ref<CNNConvolutionGradientState> temporaryResultState(const Ref<MTL::CommandBuffer>& commandBuffer,
                                                         const Ref<Image>& sourceImage,
@@ -149,16 +153,16 @@ class CNNConvolution : public CNNKernel {
                                                              const std::vector<StateBatch>& sourceStates,
                                                              const ImageBatch& destinationImage);
 
-  /// Reads the data source again; encodes made after this call use the new values, encodes made before keep the old ones.
-  /// Throws Error when the source does not load or its sizes have changed.
+  /// Reads the data source again; encodes made after this call use the new values, encodes made before keep the old
+  /// ones. Throws Error when the source does not load or its sizes have changed.
   void reloadWeightsAndBiasesFromDataSource();
   /// The same; the argument is ignored. Deprecated in the documented API.
   void reloadWeightsAndBiases(const Ref<CNNConvolutionDataSource>& dataSource);
   /// Takes the values of `state` at this place of the command buffer's work. Lowers the state's read count by one.
   void reloadWeightsAndBiases(const Ref<MTL::CommandBuffer>& commandBuffer,
                               const Ref<CNNConvolutionWeightsAndBiasesState>& state);
-  /// A new state that holds the weights and biases as they are at this place of the command buffer's work (before folding of
-  /// a batch normalisation). Temporary where resultStateCanBeTemporary.
+  /// A new state that holds the weights and biases as they are at this place of the command buffer's work (before
+  /// folding of a batch normalisation). Temporary where resultStateCanBeTemporary.
   Ref<CNNConvolutionWeightsAndBiasesState> exportWeightsAndBiases(const Ref<MTL::CommandBuffer>& commandBuffer,
                                                                   bool resultStateCanBeTemporary);
 
@@ -182,17 +186,18 @@ class CNNConvolution : public CNNKernel {
   friend struct nn::ConvolutionAccess;
 };
 
-/// Derivatives of a convolution: of the source image (the destination), and of weights and biases (summed into the state over
-/// all images). Primary source: the gradient of the convolution's result; secondary: the convolution's source image.
-/// Implements MPSCNNConvolutionGradient.
+/// Derivatives of a convolution: of the source image (the destination), and of weights and biases (summed into the
+/// state over all images). Primary source: the gradient of the convolution's result; secondary: the convolution's
+/// source image. Implements MPSCNNConvolutionGradient.
 ///
-/// Set by hand, with fo the convolution's offset and extent = (kernel - 1) * dilation + 1: primaryOffset 0, kernelOffset
-/// = -fo, plus 1 where extent is even, secondaryOffset = fo - extent div 2 (the first tap, not the centre), and the
-/// gradient image exactly as large as the convolution's clip rectangle. The forms that take the state and make the result set
-/// this themselves. With secondaryEdgeMode Clamp a pixel of the border also gets the share of the pixels that repeat it.
+/// Set by hand, with fo the convolution's offset and extent = (kernel - 1) * dilation + 1: primaryOffset 0,
+/// kernelOffset = -fo, plus 1 where extent is even, secondaryOffset = fo - extent div 2 (the first tap, not the
+/// centre), and the gradient image exactly as large as the convolution's clip rectangle. The forms that take the state
+/// and make the result set this themselves. With secondaryEdgeMode Clamp a pixel of the border also gets the share of
+/// the pixels that repeat it.
 ///
-/// Errors: as CNNConvolution; an activation or batch normalisation in the descriptor (put it in a kernel of its own); at
-/// encode a missing or foreign state when gradientOption wants weights.
+/// Errors: as CNNConvolution; an activation or batch normalisation in the descriptor (put it in a kernel of its own);
+/// at encode a missing or foreign state when gradientOption wants weights.
 class CNNConvolutionGradient : public CNNGradientKernel {
  public:
   CNNConvolutionGradient(const Ref<MTL::Device>& device, const Ref<CNNConvolutionDataSource>& weights);
@@ -210,7 +215,9 @@ class CNNConvolutionGradient : public CNNGradientKernel {
   void setGradientOption(CNNConvolutionGradientOption gradientOption);
   /// Concerns archives only. Deprecated in the documented API.
   bool serializeWeightsAndBiases() const { return serializeWeightsAndBiases_; }
-  void setSerializeWeightsAndBiases(bool serializeWeightsAndBiases) { serializeWeightsAndBiases_ = serializeWeightsAndBiases; }
+  void setSerializeWeightsAndBiases(bool serializeWeightsAndBiases) {
+    serializeWeightsAndBiases_ = serializeWeightsAndBiases;
+  }
 
   /// As CNNConvolution's. Forward and gradient kernels made on their own hold values of their own: reload both.
   void reloadWeightsAndBiasesFromDataSource();

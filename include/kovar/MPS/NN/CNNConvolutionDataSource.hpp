@@ -18,8 +18,8 @@ class CNNConvolutionWeightsAndBiasesState;
 /// Where a convolution gets its weights. Derive from it and from Object, or use kovar/Support/DataSources.hpp.
 /// Implements MPSCNNConvolutionDataSource.
 ///
-/// A kernel calls load(), then everything it needs, then purge(), once when it is made and once per reload; pointers must
-/// hold until purge(). A source used by several kernels on several threads is called from several threads.
+/// A kernel calls load(), then everything it needs, then purge(), once when it is made and once per reload; pointers
+/// must hold until purge(). A source used by several kernels on several threads is called from several threads.
 class CNNConvolutionDataSource {
  public:
   virtual ~CNNConvolutionDataSource() = default;
@@ -27,7 +27,8 @@ class CNNConvolutionDataSource {
   /// Float32 or Float16: the type of weights(). Quantised weights (UInt8) are refused.
   virtual DataType dataType() = 0;
   virtual Ref<CNNConvolutionDescriptor> descriptor() = 0;
-  /// [outputFeatureChannels][kernelHeight][kernelWidth][inputFeatureChannels / groups]; for a fully connected layer too.
+  /// [outputFeatureChannels][kernelHeight][kernelWidth][inputFeatureChannels / groups]; for a fully connected layer
+  /// too.
   virtual const void* weights() = 0;
   /// One float32 per output channel, whatever dataType() is; or null for none.
   virtual const float* biasTerms() = 0;
@@ -43,9 +44,9 @@ class CNNConvolutionDataSource {
   virtual const float* lookupTableForUInt8Kernel() { return nullptr; }
   virtual CNNWeightsQuantizationType weightsQuantizationType() { return CNNWeightsQuantizationType::None; }
 
-  /// A training graph's update on the device, called while it encodes, right after the layer's gradient: encode an optimizer
-  /// over gradientState and sourceState (the weights in use), lower the read count of both (optimizers do), and return the
-  /// state that holds the new weights. Null: no update.
+  /// A training graph's update on the device, called while it encodes, right after the layer's gradient: encode an
+  /// optimizer over gradientState and sourceState (the weights in use), lower the read count of both (optimizers do),
+  /// and return the state that holds the new weights. Null: no update.
   virtual Ref<CNNConvolutionWeightsAndBiasesState> update(const Ref<MTL::CommandBuffer>& commandBuffer,
                                                           const Ref<CNNConvolutionGradientState>& gradientState,
                                                           const Ref<CNNConvolutionWeightsAndBiasesState>& sourceState);
@@ -56,8 +57,8 @@ class CNNConvolutionDataSource {
   /// The source for a copy of the kernel on `device`. Null: the copy uses this object.
   virtual Ref<CNNConvolutionDataSource> copy(const Ref<MTL::Device>& device);
   virtual CNNConvolutionWeightsLayout weightsLayout() { return CNNConvolutionWeightsLayout::OHWI; }
-  /// Precision inside the kernel. Weights keep that of dataType() either way, unless KOVAR_STRICT_FORMATS=1: then Float16
-  /// rounds float32 weights to half, as the original does.
+  /// Precision inside the kernel. Weights keep that of dataType() either way, unless KOVAR_STRICT_FORMATS=1: then
+  /// Float16 rounds float32 weights to half, as the original does.
   virtual DataType kernelWeightsDataType() { return DataType::Float16; }
 };
 

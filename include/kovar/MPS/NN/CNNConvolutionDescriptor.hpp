@@ -17,8 +17,8 @@ namespace kovar::MPS {
 
 class CNNNeuron;
 
-/// Window, channels, groups and fused activation of a convolution. Kernels copy it when they are made, derived classes as
-/// what they are; later changes do not reach them. What does not fit together is refused there. Implements
+/// Window, channels, groups and fused activation of a convolution. Kernels copy it when they are made, derived classes
+/// as what they are; later changes do not reach them. What does not fit together is refused there. Implements
 /// MPSCNNConvolutionDescriptor.
 ///
 /// Weights belong to it as [outputFeatureChannels][kernelHeight][kernelWidth][inputFeatureChannels / groups]. With
@@ -60,9 +60,9 @@ class CNNConvolutionDescriptor : public Object {
   /// setter; here it throws Error.
   Ref<NNNeuronDescriptor> fusedNeuronDescriptor() const { return fusedNeuron_; }
   void setFusedNeuronDescriptor(const Ref<NNNeuronDescriptor>& fusedNeuronDescriptor);
-  /// Folded into weights and biases when a kernel is made: gamma * (x - mean) / sqrt(variance + epsilon) + beta per output
-  /// channel. Each array holds outputFeatureChannels values and is copied; gamma may be null (all 1), beta too (all 0);
-  /// mean and variance both null take the normalisation away.
+  /// Folded into weights and biases when a kernel is made: gamma * (x - mean) / sqrt(variance + epsilon) + beta per
+  /// output channel. Each array holds outputFeatureChannels values and is copied; gamma may be null (all 1), beta too
+  /// (all 0); mean and variance both null take the normalisation away.
   void setBatchNormalizationParametersForInference(const float* mean, const float* variance, const float* gamma,
                                                    const float* beta, float epsilon);
 

@@ -6,13 +6,14 @@
 
 namespace kovar::MPS {
 
-/// A convolution whose window is the whole source image: every output channel is the inner product of one filter with all
-/// pixels and channels, D[0,0,c] = neuron(bias[c] + sum w[c][y][x][i] * S[y][x][i]). The result is one pixel, written at
-/// clipRect.origin; offset is ignored. Weights are [O][kernelHeight][kernelWidth][I] (one page of the documents says
-/// [O][width][height][I]: the same for square sources). Padding is valid-only at first. Implements MPSCNNFullyConnected.
+/// A convolution whose window is the whole source image: every output channel is the inner product of one filter with
+/// all pixels and channels, D[0,0,c] = neuron(bias[c] + sum w[c][y][x][i] * S[y][x][i]). The result is one pixel,
+/// written at clipRect.origin; offset is ignored. Weights are [O][kernelHeight][kernelWidth][I] (one page of the
+/// documents says [O][width][height][I]: the same for square sources). Padding is valid-only at first. Implements
+/// MPSCNNFullyConnected.
 ///
-/// Errors: stride or groups other than 1; at encode a kernel size other than the source's, a clip rectangle of more than
-/// one pixel.
+/// Errors: stride or groups other than 1; at encode a kernel size other than the source's, a clip rectangle of more
+/// than one pixel.
 class CNNFullyConnected : public CNNConvolution {
  public:
   CNNFullyConnected(const Ref<MTL::Device>& device, const Ref<CNNConvolutionDataSource>& weights);

@@ -34,8 +34,8 @@ class NNNeuronDescriptor final : public Object {
   static Ref<NNNeuronDescriptor> cnnNeuronDescriptor(CNNNeuronType type, float a);
   static Ref<NNNeuronDescriptor> cnnNeuronDescriptor(CNNNeuronType type, float a, float b);
   static Ref<NNNeuronDescriptor> cnnNeuronDescriptor(CNNNeuronType type, float a, float b, float c);
-  /// A PReLU with these slopes (float32). They are copied whatever noCopy says. Throws Error when there are none, or when
-  /// the bytes are not whole floats.
+  /// A PReLU with these slopes (float32). They are copied whatever noCopy says. Throws Error when there are none, or
+  /// when the bytes are not whole floats.
   static Ref<NNNeuronDescriptor> cnnNeuronPReLUDescriptor(std::span<const std::byte> data, bool noCopy);
 
   Ref<NNNeuronDescriptor> copy() const;
