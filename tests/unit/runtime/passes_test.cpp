@@ -1,0 +1,333 @@
+// Each pass on its own: plain lists in, plain lists out, no device.
+
+#include "runtime/passes/passes.hpp"
+
+#include <gtest/gtest.h>
+
+#include <initializer_list>
+
+namespace kovar::rt {
+namespace {
+
+using prim::Access;
+using prim::Arg;
+using prim::DType;
+using prim::View;
+
+/// Builds lists in a few words. Storage `t` is a temporary, `s` lasts.
+class Builder {
+ public:
+  std::uint32_t t(std::size_t floats, bool promotable = false) { return add(floats, true, promotable); }
+  std::uint32_t s(std::size_t floats) { return add(floats, false, false); }
+  static Arg r(std::uint32_t id, View v) { return {id, Access::Read, v}; }
+  static Arg w(std::uint32_t id, View v) { return {id, Access::Write, v}; }
+  static Arg rw(std::uint32_t id, View v) { return {id, Access::ReadWrite, v}; }
+  Builder& op(prim::Prim p, std::initializer_list<Arg> args) {
+    prim::Op o;
+    o.prim = std::move(p);
+    o.origin = static_cast<std::uint32_t>(list.ops.size());
+    list.add(std::move(o), {args.begin(), args.size()});
+    return *this;
+  }
+  prim::OpList list;
+
+ private:
+  std::uint32_t add(std::size_t floats, bool temporary, bool promotable) {
+    list.storages.push_back({floats * sizeof(float), temporary, promotable});
+    return static_cast<std::uint32_t>(list.storages.size() - 1);
+  }
+};
+
+View vec(std::int64_t n, DType type = DType::F32) { return View::contiguous(type, {1, n}); }
+View img(std::int64_t n, std::int64_t h, std::int64_t w, std::int64_t c) { return View::image(DType::F32, n, h, w, c, c); }
+
+prim::Elementwise relu() {
+  prim::Elementwise e;
+  prim::EwStep load, neuron, store;
+  load.op = prim::EwOp::Load;
+  neuron.op = prim::EwOp::Neuron;
+  neuron.code = 1;
+  store.op = prim::EwOp::Store;
+  store.arg = 1;
+  e.program.push(load);
+  e.program.push(neuron);
+  e.program.push(store);
+  return e;
+}
+
+/// r0 = arg0 + arg1, stored to arg2.
+prim::Elementwise addition(bool valueFirst = true) {
+  prim::Elementwise e;
+  for (std::uint8_t i = 0; i < 2; ++i) {
+    prim::EwStep load;
+    load.op = prim::EwOp::Load;
+    load.dst = load.arg = valueFirst ? i : static_cast<std::uint8_t>(1 - i);
+    e.program.push(load);
+  }
+  prim::EwStep add, store;
+  add.op = prim::EwOp::Add;
+  add.b = 1;
+  store.op = prim::EwOp::Store;
+  store.arg = 2;
+  e.program.push(add);
+  e.program.push(store);
+  return e;
+}
+
+prim::Conv conv1x1() { return {}; }
+
+// --- verify ---------------------------------------------------------------------------------------------------------------
+
+TEST(Verify, AcceptsAWellFormedList) {
+  Builder b;
+  const auto src = b.s(8), tmp = b.t(8), dst = b.s(8);
+  b.op(prim::Copy{}, {b.r(src, vec(8)), b.w(tmp, vec(8))}).op(prim::Copy{}, {b.r(tmp, vec(8)), b.w(dst, vec(8))});
+  EXPECT_TRUE(verify(b.list).ok());
+}
+
+TEST(Verify, RefusesATemporaryNobodyWrote) {
+  Builder b;
+  const auto tmp = b.t(8), dst = b.s(8);
+  b.op(prim::Copy{}, {b.r(tmp, vec(8)), b.w(dst, vec(8))});
+  const auto s = verify(b.list);
+  ASSERT_FALSE(s.ok());
+  EXPECT_NE(s.failure().text.find("operation #0 (copy"), std::string::npos) << s.failure().text;
+  EXPECT_NE(s.failure().text.find("nothing has written"), std::string::npos) << s.failure().text;
+}
+
+TEST(Verify, RefusesViewsBeyondTheirStorage) {
+  Builder b;
+  const auto src = b.s(8), dst = b.s(7);
+  b.op(prim::Copy{}, {b.r(src, vec(8)), b.w(dst, vec(8))});
+  const auto s = verify(b.list);
+  ASSERT_FALSE(s.ok());
+  EXPECT_NE(s.failure().text.find("reaches beyond its 28 bytes"), std::string::npos) << s.failure().text;
+}
+
+TEST(Verify, RefusesArgumentsThatDoNotFit) {
+  Builder b;
+  const auto src = b.s(8), dst = b.s(9);
+  b.op(relu(), {b.r(src, vec(8)), b.w(dst, vec(9))});
+  const auto s = verify(b.list);
+  ASSERT_FALSE(s.ok());
+  EXPECT_NE(s.failure().text.find("operation #0 (elementwise"), std::string::npos) << s.failure().text;
+}
+
+// --- copies ---------------------------------------------------------------------------------------------------------------
+
+TEST(ElideCopies, UpdateInPlaceBecomesTheOriginal) {
+  // export -> step in place -> reload
+  Builder b;
+  const auto weights = b.s(8), gradient = b.s(8), tmp = b.t(8);
+  b.op(prim::Copy{}, {b.r(weights, vec(8)), b.w(tmp, vec(8))})
+      .op(prim::Step{}, {b.r(gradient, vec(8)), b.r(tmp, vec(8)), b.w(tmp, vec(8))})
+      .op(prim::Copy{}, {b.r(tmp, vec(8)), b.w(weights, vec(8))});
+  elideCopies(b.list);
+  ASSERT_EQ(b.list.ops.size(), 1u);
+  for (const Arg& a : b.list.argsOf(b.list.ops[0])) EXPECT_NE(a.storage, tmp);
+}
+
+TEST(ElideCopies, AReadOnlyCopyIsReadAtItsSource) {
+  Builder b;
+  const auto weights = b.s(8), tmp = b.t(8), out = b.s(8);
+  b.op(prim::Copy{}, {b.r(weights, vec(8)), b.w(tmp, vec(8))}).op(relu(), {b.r(tmp, vec(8)), b.w(out, vec(8))});
+  elideCopies(b.list);
+  ASSERT_EQ(b.list.ops.size(), 1u);
+  EXPECT_EQ(b.list.args[b.list.ops[0].firstArg].storage, weights);
+}
+
+TEST(ElideCopies, KeepsACopyWhoseSourceChangesBeforeTheLastRead) {
+  Builder b;
+  const auto weights = b.s(8), tmp = b.t(8), out = b.s(8);
+  b.op(prim::Copy{}, {b.r(weights, vec(8)), b.w(tmp, vec(8))})
+      .op(prim::Fill{1.f}, {b.w(weights, vec(8))})
+      .op(relu(), {b.r(tmp, vec(8)), b.w(out, vec(8))});
+  elideCopies(b.list);
+  EXPECT_EQ(b.list.ops.size(), 3u);
+}
+
+TEST(ElideCopies, KeepsACopyThatIsChangedWhileTheOriginalIsRead) {
+  Builder b;
+  const auto weights = b.s(8), tmp = b.t(8), out = b.s(8);
+  b.op(prim::Copy{}, {b.r(weights, vec(8)), b.w(tmp, vec(8))})
+      .op(prim::Fill{1.f}, {b.w(tmp, vec(8))})
+      .op(relu(), {b.r(weights, vec(8)), b.w(out, vec(8))})
+      .op(prim::Copy{}, {b.r(tmp, vec(8)), b.w(weights, vec(8))});
+  elideCopies(b.list);
+  EXPECT_EQ(b.list.ops.size(), 4u);
+}
+
+TEST(ElideCopies, KeepsConversionsAndParts) {
+  Builder b;
+  const auto weights = b.s(8), half = b.t(4), part = b.t(4), out = b.s(8);
+  b.op(prim::Copy{}, {b.r(weights, vec(8)), b.w(half, vec(8, DType::F16))})
+      .op(prim::Copy{}, {b.r(weights, vec(4)), b.w(part, vec(4))})
+      .op(relu(), {b.r(half, vec(8, DType::F16)), b.w(out, vec(8))})
+      .op(relu(), {b.r(part, vec(4)), b.w(out, vec(4))});
+  elideCopies(b.list);
+  EXPECT_EQ(b.list.ops.size(), 4u);
+}
+
+// --- formats --------------------------------------------------------------------------------------------------------------
+
+TEST(Promote, HalfTemporariesBecomeFloat) {
+  Builder b;
+  const auto src = b.s(8), tmp = b.t(4, true), dst = b.s(8);
+  b.op(prim::Copy{}, {b.r(src, vec(8)), b.w(tmp, vec(8, DType::F16))}).op(prim::Copy{}, {b.r(tmp, vec(8, DType::F16)), b.w(dst, vec(8))});
+  promoteTemporaries(b.list);
+  EXPECT_EQ(b.list.storages[tmp].bytes, 32u);
+  EXPECT_EQ(b.list.args[1].view.dtype, DType::F32);
+  EXPECT_EQ(b.list.args[2].view.dtype, DType::F32);
+}
+
+TEST(Promote, LeavesWhatSomebodyLooksAtAsBits) {
+  Builder b;
+  const auto src = b.s(8), tmp = b.t(4, true), lasting = b.s(4);
+  b.op(prim::Copy{}, {b.r(src, vec(8)), b.w(tmp, vec(8, DType::F16))})
+      .op(prim::Call{}, {b.r(tmp, vec(8, DType::F16))})
+      .op(prim::Copy{}, {b.r(src, vec(8)), b.w(lasting, vec(8, DType::F16))});
+  promoteTemporaries(b.list);
+  EXPECT_EQ(b.list.args[1].view.dtype, DType::F16);
+  EXPECT_EQ(b.list.storages[tmp].bytes, 16u);
+  EXPECT_EQ(b.list.args[4].view.dtype, DType::F16);
+}
+
+// --- fusion ---------------------------------------------------------------------------------------------------------------
+
+TEST(Fuse, NeuronAfterConvolution) {
+  Builder b;
+  const auto src = b.s(64), w = b.s(16), mid = b.t(64), dst = b.s(64);
+  b.op(conv1x1(), {b.r(src, img(1, 4, 4, 4)), b.r(w, View::contiguous(DType::F32, {4, 1, 1, 4})), b.w(mid, img(1, 4, 4, 4))})
+      .op(relu(), {b.r(mid, img(1, 4, 4, 4)), b.w(dst, img(1, 4, 4, 4))});
+  fuseElementwise(b.list);
+  ASSERT_EQ(b.list.ops.size(), 1u);
+  const auto& conv = std::get<prim::Conv>(b.list.ops[0].prim);
+  ASSERT_EQ(conv.post.count, 1u);
+  EXPECT_EQ(conv.post.steps[0].op, prim::EwOp::Neuron);
+  EXPECT_EQ(b.list.argsOf(b.list.ops[0])[2].storage, dst);
+}
+
+TEST(Fuse, ChainOfConvolutionNeuronAddition) {
+  Builder b;
+  const auto src = b.s(64), w = b.s(16), mid = b.t(64), mid2 = b.t(64), skip = b.s(64), dst = b.s(64);
+  b.op(conv1x1(), {b.r(src, img(1, 4, 4, 4)), b.r(w, View::contiguous(DType::F32, {4, 1, 1, 4})), b.w(mid, img(1, 4, 4, 4))})
+      .op(relu(), {b.r(mid, img(1, 4, 4, 4)), b.w(mid2, img(1, 4, 4, 4))})
+      .op(addition(), {b.r(mid2, img(1, 4, 4, 4)), b.r(skip, img(1, 4, 4, 4)), b.w(dst, img(1, 4, 4, 4))});
+  fuseElementwise(b.list);
+  ASSERT_EQ(b.list.ops.size(), 1u) << b.list.text();
+  const auto args = b.list.argsOf(b.list.ops[0]);
+  ASSERT_EQ(args.size(), 4u);
+  EXPECT_EQ(args[2].storage, dst);
+  EXPECT_EQ(args[3].storage, skip);
+  EXPECT_TRUE(verify(b.list).ok()) << verify(b.list).failure().text;
+}
+
+TEST(Fuse, NotWhenTheValueBetweenHasAnotherReader) {
+  Builder b;
+  const auto src = b.s(64), w = b.s(16), mid = b.t(64), dst = b.s(64), other = b.s(64);
+  b.op(conv1x1(), {b.r(src, img(1, 4, 4, 4)), b.r(w, View::contiguous(DType::F32, {4, 1, 1, 4})), b.w(mid, img(1, 4, 4, 4))})
+      .op(relu(), {b.r(mid, img(1, 4, 4, 4)), b.w(dst, img(1, 4, 4, 4))})
+      .op(relu(), {b.r(mid, img(1, 4, 4, 4)), b.w(other, img(1, 4, 4, 4))});
+  fuseElementwise(b.list);
+  EXPECT_EQ(b.list.ops.size(), 3u);
+}
+
+TEST(Fuse, NotWhenTheOtherOperandIsWrittenBetween) {
+  Builder b;
+  const auto src = b.s(64), w = b.s(16), mid = b.t(64), skip = b.s(64), dst = b.s(64);
+  b.op(conv1x1(), {b.r(src, img(1, 4, 4, 4)), b.r(w, View::contiguous(DType::F32, {4, 1, 1, 4})), b.w(mid, img(1, 4, 4, 4))})
+      .op(prim::Fill{2.f}, {b.w(skip, img(1, 4, 4, 4))})
+      .op(addition(), {b.r(mid, img(1, 4, 4, 4)), b.r(skip, img(1, 4, 4, 4)), b.w(dst, img(1, 4, 4, 4))});
+  fuseElementwise(b.list);
+  EXPECT_EQ(b.list.ops.size(), 3u);
+}
+
+TEST(Fuse, NotUnderAPredicate) {
+  Builder b;
+  const auto src = b.s(64), w = b.s(16), mid = b.t(64), dst = b.s(64), flag = b.s(1);
+  b.op(conv1x1(), {b.r(src, img(1, 4, 4, 4)), b.r(w, View::contiguous(DType::F32, {4, 1, 1, 4})), b.w(mid, img(1, 4, 4, 4))})
+      .op(relu(), {b.r(mid, img(1, 4, 4, 4)), b.w(dst, img(1, 4, 4, 4))});
+  b.list.predicateSets.push_back({{flag, 0}});
+  b.list.ops[1].predicates = 0;
+  fuseElementwise(b.list);
+  EXPECT_EQ(b.list.ops.size(), 2u);
+}
+
+TEST(Fuse, NotAcrossAPartialWrite) {
+  // Only half of the channels of the intermediate are read: the views differ.
+  Builder b;
+  const auto src = b.s(64), w = b.s(16), mid = b.t(64), dst = b.s(64);
+  b.op(conv1x1(), {b.r(src, img(1, 4, 4, 4)), b.r(w, View::contiguous(DType::F32, {4, 1, 1, 4})), b.w(mid, img(1, 4, 4, 4))})
+      .op(relu(), {b.r(mid, img(1, 4, 4, 4).slice(3, 0, 2)), b.w(dst, img(1, 4, 4, 4).slice(3, 0, 2))});
+  fuseElementwise(b.list);
+  EXPECT_EQ(b.list.ops.size(), 2u);
+}
+
+// --- dead work ------------------------------------------------------------------------------------------------------------
+
+TEST(DropDead, RemovesWhatOnlyFeedsTheDead) {
+  Builder b;
+  const auto src = b.s(8), a = b.t(8), c = b.t(8), dst = b.s(8);
+  b.op(relu(), {b.r(src, vec(8)), b.w(a, vec(8))})
+      .op(relu(), {b.r(a, vec(8)), b.w(c, vec(8))})
+      .op(relu(), {b.r(src, vec(8)), b.w(dst, vec(8))});
+  dropDead(b.list);
+  EXPECT_EQ(b.list.ops.size(), 1u);
+}
+
+TEST(DropDead, KeepsCallsAndWhatTheyRead) {
+  Builder b;
+  const auto src = b.s(8), a = b.t(8);
+  b.op(relu(), {b.r(src, vec(8)), b.w(a, vec(8))}).op(prim::Call{}, {b.r(a, vec(8))});
+  dropDead(b.list);
+  EXPECT_EQ(b.list.ops.size(), 2u);
+}
+
+// --- memory ---------------------------------------------------------------------------------------------------------------
+
+TEST(Memory, ChainsShareAndOverlapsDoNot) {
+  Builder b;
+  const auto src = b.s(1024), t0 = b.t(1024), t1 = b.t(1024), t2 = b.t(1024), dst = b.s(1024);
+  b.op(relu(), {b.r(src, vec(1024)), b.w(t0, vec(1024))})
+      .op(relu(), {b.r(t0, vec(1024)), b.w(t1, vec(1024))})
+      .op(relu(), {b.r(t1, vec(1024)), b.w(t2, vec(1024))})
+      .op(relu(), {b.r(t2, vec(1024)), b.w(dst, vec(1024))});
+  const MemoryPlan plan = planMemory(b.list);
+  EXPECT_EQ(plan.sum, 3 * 4096u);
+  EXPECT_EQ(plan.bytes, 2 * 4096u);
+  EXPECT_EQ(plan.place[src], -1);
+  EXPECT_EQ(plan.place[t0], plan.place[t2]);
+  EXPECT_NE(plan.place[t0], plan.place[t1]);
+}
+
+TEST(Memory, RandomListsNeverOverlap) {
+  std::uint64_t state = 42;
+  const auto next = [&](std::uint64_t n) {
+    state = state * 6364136223846793005ull + 1442695040888963407ull;
+    return (state >> 33) % n;
+  };
+  for (int round = 0; round < 200; ++round) {
+    Builder b;
+    const auto src = b.s(4096);
+    std::vector<std::uint32_t> temps;
+    for (int i = 0; i < 12; ++i) temps.push_back(b.t(1 + next(4096)));
+    for (int i = 0; i < 30; ++i) {
+      const auto from = i < 12 ? src : temps[next(12)], to = temps[i < 12 ? static_cast<std::uint64_t>(i) : next(12)];
+      const auto n = static_cast<std::int64_t>(std::min(b.list.storages[from].bytes, b.list.storages[to].bytes) / 4);
+      b.op(prim::Copy{}, {b.r(from, vec(n)), b.w(to, vec(n))});
+    }
+    const MemoryPlan plan = planMemory(b.list);
+    const Lives lives = livesOf(b.list);
+    for (auto x : temps)
+      for (auto y : temps) {
+        if (x >= y || lives.first[x] > lives.last[y] || lives.first[y] > lives.last[x]) continue;
+        const auto xEnd = plan.place[x] + static_cast<std::int64_t>(b.list.storages[x].bytes);
+        const auto yEnd = plan.place[y] + static_cast<std::int64_t>(b.list.storages[y].bytes);
+        ASSERT_TRUE(xEnd <= plan.place[y] || yEnd <= plan.place[x]) << "round " << round;
+        ASSERT_LE(static_cast<std::size_t>(std::max(xEnd, yEnd)), plan.bytes);
+      }
+  }
+}
+
+}  // namespace
+}  // namespace kovar::rt
