@@ -2,6 +2,8 @@
 // What the tests of the memory-bound families share: devices, random arguments of any rank and layout, and running one case
 // by every implementation.
 
+#include <hwy/targets.h>
+
 #include <cstdint>
 #include <memory>
 #include <numeric>
@@ -82,10 +84,30 @@ inline double heldBy(prim::DType t, double v) {
   return unorm ? static_cast<double>(static_cast<float>(v > 0 ? std::min(v, 1.0) : 0.0)) : v;
 }
 
-/// Runs the case by every implementation; each must take it.
+/// While it lives, vector code runs with one of the processor's instruction sets: 0 the best, 1 the next one ...
+class InstructionSet {
+ public:
+  explicit InstructionSet(int index) {
+    const auto supported = hwy::SupportedTargets();
+    std::int64_t use = supported;
+    for (const std::int64_t target : {std::int64_t{HWY_AVX2}, std::int64_t{HWY_SSE4}})
+      if (index-- > 0) use = supported & ~(target - 1);
+    hwy::SetSupportedTargetsForTest(use);
+    hwy::GetChosenTarget().Update(use);
+  }
+  ~InstructionSet() {
+    hwy::SetSupportedTargetsForTest(0);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  }
+  InstructionSet(const InstructionSet&) = delete;
+  InstructionSet& operator=(const InstructionSet&) = delete;
+};
+
+/// Runs the case by every implementation, with an instruction set that follows from its number; each must take it.
 inline void runEverywhere(const Devices& devices, Case& c, const DeviceCase& device,
                           const std::function<void(const std::vector<std::vector<float>>&)>& check) {
   c.text = device.text();
+  const InstructionSet instructions(c.index % 3);
   for (const std::string& name : device.candidates(devices.one())) {
     SCOPED_TRACE(name);
     EXPECT_TRUE(device.run(devices.all(), name, check));

@@ -8,6 +8,7 @@
 #include "backend/cpu/cpu.hpp"
 #include "backend/cpu/program_runner.hpp"
 #include "backend/cpu/row_io.hpp"
+#include "backend/cpu/transpose.hpp"
 
 namespace kovar::cpu {
 namespace {
@@ -93,6 +94,11 @@ class RawCopy {
     dst += start[1] + row * rows.step[1] + column * columns.step[1];
     const std::int64_t rowEnd = std::min(rowsPerBlock_, rows.count - row);
     const std::int64_t n = std::min(kPiece, columns.count - column);
+    const auto size = static_cast<std::size_t>(size_);
+    if (rowEnd > 1 && n > 1 && rows.step[0] == size_ && columns.step[1] == size_)
+      return transpose(size, src, columns.step[0], dst, rows.step[1], rowEnd, n);
+    if (rowEnd > 1 && n > 1 && columns.step[0] == size_ && rows.step[1] == size_)
+      return transpose(size, src, rows.step[0], dst, columns.step[1], n, rowEnd);
     const bool run = columns.step[0] == size_ && columns.step[1] == size_;
     for (std::int64_t r = 0; r < rowEnd; ++r, src += rows.step[0], dst += rows.step[1]) {
       if (run) std::memcpy(dst, src, static_cast<std::size_t>(n * size_));

@@ -44,12 +44,6 @@ template <PoolKind kKind>
 using Rule = std::conditional_t<kKind == PoolKind::Max, m::MaxPool,
                                 std::conditional_t<kKind == PoolKind::Average, m::AveragePool, m::L2Pool>>;
 
-HWY_INLINE Floats loadLanes(const float* p, std::int64_t part) { return part == 0 ? m::load<Floats>(p) : loadPart(p, part); }
-HWY_INLINE void storeLanes(Floats v, float* p, std::int64_t part) {
-  if (part == 0) m::store(v, p);
-  else storePart(v, p, part);
-}
-
 /// Combines the taps of one window for kCount vectors of channels from `channel` on. part: lanes of a lone last vector,
 /// 0 = all.
 template <PoolKind kKind, int kCount>

@@ -60,6 +60,13 @@ HWY_INLINE void storePart(Floats v, float* p, std::int64_t n) {
 #endif
 }
 
+/// A whole vector, or its first `part` lanes where that is not 0.
+HWY_INLINE Floats loadLanes(const float* p, std::int64_t part) { return part == 0 ? m::load<Floats>(p) : loadPart(p, part); }
+HWY_INLINE void storeLanes(Floats v, float* p, std::int64_t part) {
+  if (part == 0) m::store(v, p);
+  else storePart(v, p, part);
+}
+
 /// One whole vector of elements of type T.
 template <DType T> HWY_INLINE Floats loadWhole(const std::byte* p) {
   if constexpr (T == DType::F32) {
