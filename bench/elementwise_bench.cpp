@@ -45,7 +45,8 @@ void runPrim(benchmark::State& state, const prim::Prim& prim, const std::vector<
     // Values below 1 that no branch predictor learns.
     for (std::size_t i = 0; v.dtype == DType::F32 && i + 4 <= size; i += 4) {
       noise = noise * 1664525u + 1013904223u;
-      const float f = static_cast<float>(noise >> 8) * 0x1p-24f - (prim.index() == 9 || prim.index() == 10 ? 0.f : 0.5f);
+      const float f =
+          static_cast<float>(noise >> 8) * 0x1p-24f - (prim.index() == 9 || prim.index() == 10 ? 0.f : 0.5f);
       std::memcpy(memory.back()->data() + i, &f, 4);
     }
     bound.push_back({memory.back()->data(), nullptr});
@@ -87,7 +88,12 @@ prim::Elementwise neuron(int type, bool gradient, std::array<float, 3> p) {
   prim::Program program;
   program.push({.op = EwOp::Load, .dst = 0, .arg = 0});
   if (gradient) program.push({.op = EwOp::Load, .dst = 1, .arg = 1});
-  program.push({.op = gradient ? EwOp::NeuronGrad : EwOp::Neuron, .dst = 2, .a = 0, .c = 1, .code = static_cast<std::uint8_t>(type), .p = p});
+  program.push({.op = gradient ? EwOp::NeuronGrad : EwOp::Neuron,
+                .dst = 2,
+                .a = 0,
+                .c = 1,
+                .code = static_cast<std::uint8_t>(type),
+                .p = p});
   program.push({.op = EwOp::Store, .a = 2, .arg = static_cast<std::uint8_t>(gradient ? 2 : 1)});
   return {program};
 }
@@ -139,14 +145,21 @@ prim::Loss loss(int type) {
 
 void addAll(int threads) {
   const auto name = [&](const std::string& text) { return text + "/" + std::to_string(threads); };
-  const auto add = [&](const std::string& text, const prim::Prim& prim, const std::vector<View>& views, prim::Scalars scalars = {}) {
-    benchmark::RegisterBenchmark(name(text).c_str(),
-                                 [=](benchmark::State& s) { runPrim(s, prim, views, threads, scalars); })->UseRealTime();
+  const auto add = [&](const std::string& text, const prim::Prim& prim, const std::vector<View>& views,
+                       prim::Scalars scalars = {}) {
+    benchmark::RegisterBenchmark(name(text).c_str(), [=](benchmark::State& s) {
+      runPrim(s, prim, views, threads, scalars);
+    })->UseRealTime();
   };
-  benchmark::RegisterBenchmark(name("roof_copy").c_str(), [=](benchmark::State& s) { copyBandwidth(s, threads); })->UseRealTime();
-  benchmark::RegisterBenchmark(name("roof_update").c_str(), [=](benchmark::State& s) { updateBandwidth(s, threads); })->UseRealTime();
+  benchmark::RegisterBenchmark(name("roof_copy").c_str(), [=](benchmark::State& s) {
+    copyBandwidth(s, threads);
+  })->UseRealTime();
+  benchmark::RegisterBenchmark(name("roof_update").c_str(), [=](benchmark::State& s) {
+    updateBandwidth(s, threads);
+  })->UseRealTime();
 
-  const View image = View::image(DType::F32, 16, 112, 112, 64, 64), half = View::image(DType::F16, 16, 112, 112, 64, 64);
+  const View image = View::image(DType::F32, 16, 112, 112, 64, 64),
+             half = View::image(DType::F16, 16, 112, 112, 64, 64);
   const View narrow = View::image(DType::F32, 64, 112, 112, 10, 12), small = View::image(DType::F32, 4, 32, 32, 32, 32);
   const View bytes = View::image(DType::Unorm8, 16, 112, 112, 64, 64);
   add("relu", neuron(1, false, {}), {image, image});

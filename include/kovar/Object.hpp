@@ -5,7 +5,8 @@
 namespace kovar {
 
 /// How every object of the library is held. Made with std::make_shared.
-template <class T> using Ref = std::shared_ptr<T>;
+template <class T>
+using Ref = std::shared_ptr<T>;
 
 /// Base of all objects with identity. Classes that can be copied have copy().
 class Object : public std::enable_shared_from_this<Object> {
@@ -17,7 +18,10 @@ class Object : public std::enable_shared_from_this<Object> {
   Object() = default;
   Object(const Object&) = default;  // for copy(); a copy is a new object with its own references
   /// This object as a reference of its own type; null while it is being constructed.
-  template <class T> Ref<T> self() { return std::dynamic_pointer_cast<T>(weak_from_this().lock()); }
+  template <class T>
+  Ref<T> self() {
+    return std::dynamic_pointer_cast<T>(weak_from_this().lock());
+  }
 };
 
 }  // namespace kovar

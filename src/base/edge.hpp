@@ -11,7 +11,8 @@ namespace kovar::base {
 
 [[noreturn]] inline void raise(std::string text) { throw Error(text); }
 
-template <class T> T unwrap(Result<T> result) {
+template <class T>
+T unwrap(Result<T> result) {
   if (!result.ok()) raise(result.failure().text);
   return std::move(*result);
 }

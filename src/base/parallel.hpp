@@ -1,6 +1,6 @@
 #pragma once
-// The only place where work is spread over threads. Work comes as a fixed grid of chunks that depends on the problem and
-// never on the number of threads, so results have the same bits for any thread count.
+// The only place where work is spread over threads. Work comes as a fixed grid of chunks that depends on the problem
+// and never on the number of threads, so results have the same bits for any thread count.
 
 #include <atomic>
 #include <condition_variable>
@@ -25,13 +25,15 @@ class ThreadPool {
 
   /// Calls fn(chunk) once for every chunk in [0, chunks), on any of the threads, and returns when all are done.
   /// A second caller, or a call from inside fn, runs its chunks itself. fn must not throw.
-  template <class F> void run(std::size_t chunks, F&& fn) {
+  template <class F>
+  void run(std::size_t chunks, F&& fn) {
     using Fn = std::remove_reference_t<F>;
     if (chunks <= 1 || workers_.empty()) {
       for (std::size_t i = 0; i < chunks; ++i) fn(i);
       return;
     }
-    runJob(chunks, [](void* f, std::size_t i) { (*static_cast<Fn*>(f))(i); }, const_cast<std::remove_const_t<Fn>*>(&fn));
+    runJob(
+        chunks, [](void* f, std::size_t i) { (*static_cast<Fn*>(f))(i); }, const_cast<std::remove_const_t<Fn>*>(&fn));
   }
 
  private:

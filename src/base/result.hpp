@@ -18,7 +18,8 @@ template <class T>
 class [[nodiscard]] Result {
  public:
   Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT(google-explicit-constructor)
-  Result(Failure failure) : state_(std::in_place_index<1>, std::move(failure)) {}  // NOLINT(google-explicit-constructor)
+  Result(Failure failure)
+      : state_(std::in_place_index<1>, std::move(failure)) {}  // NOLINT(google-explicit-constructor)
 
   bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }
@@ -56,14 +57,13 @@ using Status = Result<void>;
 #define KOVAR_CONCAT(a, b) KOVAR_CONCAT_(a, b)
 
 /// Returns the failure of `expr` from the enclosing function, if there is one.
-#define KOVAR_TRY(expr)                                                     \
-  do {                                                                      \
+#define KOVAR_TRY(expr)                                                                \
+  do {                                                                                 \
     if (auto kovar_status = (expr); !kovar_status.ok()) return kovar_status.failure(); \
   } while (false)
 
 /// Declares `decl` from the value of `expr`, or returns its failure.
-#define KOVAR_TRY_ASSIGN(decl, expr)                          \
-  auto KOVAR_CONCAT(kovar_result_, __LINE__) = (expr);        \
-  if (!KOVAR_CONCAT(kovar_result_, __LINE__).ok())            \
-    return KOVAR_CONCAT(kovar_result_, __LINE__).failure();   \
+#define KOVAR_TRY_ASSIGN(decl, expr)                                                                       \
+  auto KOVAR_CONCAT(kovar_result_, __LINE__) = (expr);                                                     \
+  if (!KOVAR_CONCAT(kovar_result_, __LINE__).ok()) return KOVAR_CONCAT(kovar_result_, __LINE__).failure(); \
   decl = std::move(*KOVAR_CONCAT(kovar_result_, __LINE__))

@@ -23,7 +23,8 @@ class BinaryLayer final : public nn::GraphLayer {
 };
 
 const std::vector<Ref<NNImageNode>>& two(const std::vector<Ref<NNImageNode>>& sources) {
-  if (sources.size() != 2) base::raise("NNAdditionNode: " + std::to_string(sources.size()) + " sources given; it adds two");
+  if (sources.size() != 2)
+    base::raise("NNAdditionNode: " + std::to_string(sources.size()) + " sources given; it adds two");
   return sources;
 }
 
@@ -31,7 +32,8 @@ const std::vector<Ref<NNImageNode>>& two(const std::vector<Ref<NNImageNode>>& so
 
 NNAdditionNode::NNAdditionNode(const Ref<NNImageNode>& leftSource, const Ref<NNImageNode>& rightSource)
     : NNBinaryArithmeticNode(leftSource, rightSource) {}
-NNAdditionNode::NNAdditionNode(const std::vector<Ref<NNImageNode>>& sources) : NNAdditionNode(two(sources)[0], sources[1]) {}
+NNAdditionNode::NNAdditionNode(const std::vector<Ref<NNImageNode>>& sources)
+    : NNAdditionNode(two(sources)[0], sources[1]) {}
 
 std::unique_ptr<nn::GraphLayer> NNAdditionNode::doMakeLayer(const Ref<MTL::Device>& device) {
   auto add = std::make_shared<CNNAdd>(device);

@@ -15,9 +15,11 @@ using nn::GraphBuild;
 using nn::LayerCall;
 using nn::WeightsCell;
 
-template <class K> class ConvolutionLayer final : public nn::UnaryLayer {
+template <class K>
+class ConvolutionLayer final : public nn::UnaryLayer {
  public:
-  ConvolutionLayer(Ref<CNNConvolutionDataSource> source, NNConvolutionAccumulatorPrecisionOption precision, const char* who)
+  ConvolutionLayer(Ref<CNNConvolutionDataSource> source, NNConvolutionAccumulatorPrecisionOption precision,
+                   const char* who)
       : source_(std::move(source)), precision_(precision), who_(who) {}
   void build(GraphBuild& build) override {
     cell_ = build.cell(source_, who_);
@@ -34,8 +36,10 @@ template <class K> class ConvolutionLayer final : public nn::UnaryLayer {
   std::shared_ptr<WeightsCell> cell_;
 };
 
-/// The gradient, then the update: the data source turns gradients into new weights, which every kernel of the source takes.
-template <class K> class ConvolutionGradientLayer final : public nn::GradientLayer {
+/// The gradient, then the update: the data source turns gradients into new weights, which every kernel of the source
+/// takes.
+template <class K>
+class ConvolutionGradientLayer final : public nn::GradientLayer {
  public:
   ConvolutionGradientLayer(Ref<CNNConvolutionDataSource> source, NNTrainingStyle style, const char* who)
       : source_(std::move(source)), style_(style), who_(who) {}
@@ -48,7 +52,9 @@ template <class K> class ConvolutionGradientLayer final : public nn::GradientLay
   }
   void setResultWanted(bool wanted) override {
     using Option = CNNConvolutionGradientOption;
-    gradient_->setGradientOption(!trains() ? Option::GradientWithData : wanted ? Option::All : Option::GradientWithWeightsAndBias);
+    gradient_->setGradientOption(!trains() ? Option::GradientWithData
+                                 : wanted  ? Option::All
+                                           : Option::GradientWithWeightsAndBias);
   }
   bool hasOtherEffects() const override { return trains(); }
   bool needsLastingState() const override { return style_ == NNTrainingStyle::UpdateDeviceCPU; }
@@ -58,8 +64,10 @@ template <class K> class ConvolutionGradientLayer final : public nn::GradientLay
     ImageBatch result = nn::GradientLayer::encode(call);
     if (!trains()) return result;
     const auto state = std::dynamic_pointer_cast<CNNConvolutionGradientState>(call.states.at(0).front());
-    if (style_ == NNTrainingStyle::UpdateDeviceCPU) updateOnCompletion(call.commandBuffer, state);
-    else updateNow(call.commandBuffer, state);
+    if (style_ == NNTrainingStyle::UpdateDeviceCPU)
+      updateOnCompletion(call.commandBuffer, state);
+    else
+      updateNow(call.commandBuffer, state);
     return result;
   }
 
@@ -68,15 +76,18 @@ template <class K> class ConvolutionGradientLayer final : public nn::GradientLay
 
   void updateNow(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<CNNConvolutionGradientState>& gradients) {
     const auto weights = cell_->exportState(commandBuffer, true, who_);
-    if (const auto changed = source_->update(commandBuffer, gradients, weights)) cell_->reload(commandBuffer, changed, who_);
+    if (const auto changed = source_->update(commandBuffer, gradients, weights))
+      cell_->reload(commandBuffer, changed, who_);
   }
 
-  void updateOnCompletion(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<CNNConvolutionGradientState>& gradients) {
+  void updateOnCompletion(const Ref<MTL::CommandBuffer>& commandBuffer,
+                          const Ref<CNNConvolutionGradientState>& gradients) {
     const auto weights = cell_->exportState(commandBuffer, false, who_);
     gradients->synchronize(commandBuffer);
-    rt::Access::state(commandBuffer)->addCompleted([source = source_, cell = cell_, gradients, weights, who = who_](rt::CommandBufferState& done) {
-      if (!done.error() && source->update(gradients, weights)) cell->reload(who);
-    });
+    rt::Access::state(commandBuffer)
+        ->addCompleted([source = source_, cell = cell_, gradients, weights, who = who_](rt::CommandBufferState& done) {
+          if (!done.error() && source->update(gradients, weights)) cell->reload(who);
+        });
   }
 
   Ref<CNNConvolutionDataSource> source_;
@@ -88,10 +99,13 @@ template <class K> class ConvolutionGradientLayer final : public nn::GradientLay
 
 /// CPU and GPU together: the GPU's way, which loses nothing.
 NNTrainingStyle effective(NNTrainingStyle style) {
-  return (style & NNTrainingStyle::UpdateDeviceGPU) == NNTrainingStyle::UpdateDeviceGPU ? NNTrainingStyle::UpdateDeviceGPU : style;
+  return (style & NNTrainingStyle::UpdateDeviceGPU) == NNTrainingStyle::UpdateDeviceGPU
+             ? NNTrainingStyle::UpdateDeviceGPU
+             : style;
 }
 
-template <class N> Ref<N> mirrored(const CNNConvolutionNode& forward, Ref<N> gradient) {
+template <class N>
+Ref<N> mirrored(const CNNConvolutionNode& forward, Ref<N> gradient) {
   gradient->setTrainingStyle(forward.trainingStyle());
   gradient->setPaddingPolicy(forward.paddingPolicy());
   return gradient;
@@ -104,10 +118,12 @@ CNNConvolutionNode::CNNConvolutionNode(const Ref<NNImageNode>& source, const Ref
   if (!weights) base::raise("CNNConvolutionNode: weights is null; give a CNNConvolutionDataSource");
   addResultState(std::make_unique<CNNConvolutionGradientStateNode>());
 }
-Ref<CNNConvolutionNode> CNNConvolutionNode::create(const Ref<NNImageNode>& source, const Ref<CNNConvolutionDataSource>& weights) {
+Ref<CNNConvolutionNode> CNNConvolutionNode::create(const Ref<NNImageNode>& source,
+                                                   const Ref<CNNConvolutionDataSource>& weights) {
   return std::make_shared<CNNConvolutionNode>(source, weights);
 }
-Ref<CNNFullyConnectedNode> CNNFullyConnectedNode::create(const Ref<NNImageNode>& source, const Ref<CNNConvolutionDataSource>& weights) {
+Ref<CNNFullyConnectedNode> CNNFullyConnectedNode::create(const Ref<NNImageNode>& source,
+                                                         const Ref<CNNConvolutionDataSource>& weights) {
   return std::make_shared<CNNFullyConnectedNode>(source, weights);
 }
 Ref<CNNConvolutionGradientStateNode> CNNConvolutionNode::convolutionGradientState() {
@@ -129,37 +145,46 @@ std::vector<Ref<NNGradientFilterNode>> CNNFullyConnectedNode::doGradientFilters(
 namespace {
 
 /// Null weights: those of the node that made the state.
-Ref<CNNConvolutionDataSource> weightsOr(const Ref<CNNConvolutionDataSource>& given, const Ref<CNNConvolutionGradientStateNode>& state) {
+Ref<CNNConvolutionDataSource> weightsOr(const Ref<CNNConvolutionDataSource>& given,
+                                        const Ref<CNNConvolutionGradientStateNode>& state) {
   if (given) return given;
   auto* forward = state ? dynamic_cast<CNNConvolutionNode*>(nn::NodeAccess::producer(*state)) : nullptr;
-  if (!forward) base::raise("CNNConvolutionGradientNode: weights is null and the state comes from no convolution node; give a data source");
+  if (!forward)
+    base::raise(
+        "CNNConvolutionGradientNode: weights is null and the state comes from no convolution node; give a data source");
   return nn::NodeAccess::weights(*forward);
 }
 
 }  // namespace
 
-CNNConvolutionGradientNode::CNNConvolutionGradientNode(const Ref<NNImageNode>& sourceGradient, const Ref<NNImageNode>& sourceImage,
-                                                       const Ref<CNNConvolutionGradientStateNode>& convolutionGradientState,
-                                                       const Ref<CNNConvolutionDataSource>& weights)
-    : NNGradientFilterNode({sourceGradient, sourceImage}, {convolutionGradientState}), weights_(weightsOr(weights, convolutionGradientState)) {
-  if (!convolutionGradientState) base::raise("CNNConvolutionGradientNode: convolutionGradientState is null; take it from the forward node");
+CNNConvolutionGradientNode::CNNConvolutionGradientNode(
+    const Ref<NNImageNode>& sourceGradient, const Ref<NNImageNode>& sourceImage,
+    const Ref<CNNConvolutionGradientStateNode>& convolutionGradientState, const Ref<CNNConvolutionDataSource>& weights)
+    : NNGradientFilterNode({sourceGradient, sourceImage}, {convolutionGradientState}),
+      weights_(weightsOr(weights, convolutionGradientState)) {
+  if (!convolutionGradientState)
+    base::raise("CNNConvolutionGradientNode: convolutionGradientState is null; take it from the forward node");
 }
-Ref<CNNConvolutionGradientNode> CNNConvolutionGradientNode::create(const Ref<NNImageNode>& sourceGradient,
-                                                                   const Ref<NNImageNode>& sourceImage,
-                                                                   const Ref<CNNConvolutionGradientStateNode>& convolutionGradientState,
-                                                                   const Ref<CNNConvolutionDataSource>& weights) {
+Ref<CNNConvolutionGradientNode> CNNConvolutionGradientNode::create(
+    const Ref<NNImageNode>& sourceGradient, const Ref<NNImageNode>& sourceImage,
+    const Ref<CNNConvolutionGradientStateNode>& convolutionGradientState,
+    const Ref<CNNConvolutionDataSource>& weights) {
   return std::make_shared<CNNConvolutionGradientNode>(sourceGradient, sourceImage, convolutionGradientState, weights);
 }
 Ref<CNNFullyConnectedGradientNode> CNNFullyConnectedGradientNode::create(
     const Ref<NNImageNode>& sourceGradient, const Ref<NNImageNode>& sourceImage,
-    const Ref<CNNConvolutionGradientStateNode>& convolutionGradientState, const Ref<CNNConvolutionDataSource>& weights) {
-  return std::make_shared<CNNFullyConnectedGradientNode>(sourceGradient, sourceImage, convolutionGradientState, weights);
+    const Ref<CNNConvolutionGradientStateNode>& convolutionGradientState,
+    const Ref<CNNConvolutionDataSource>& weights) {
+  return std::make_shared<CNNFullyConnectedGradientNode>(sourceGradient, sourceImage, convolutionGradientState,
+                                                         weights);
 }
 std::unique_ptr<nn::GraphLayer> CNNConvolutionGradientNode::doMakeLayer(const Ref<MTL::Device>&) {
-  return std::make_unique<ConvolutionGradientLayer<CNNConvolutionGradient>>(weights_, effective(trainingStyle()), "CNNConvolutionGradient");
+  return std::make_unique<ConvolutionGradientLayer<CNNConvolutionGradient>>(weights_, effective(trainingStyle()),
+                                                                            "CNNConvolutionGradient");
 }
 std::unique_ptr<nn::GraphLayer> CNNFullyConnectedGradientNode::doMakeLayer(const Ref<MTL::Device>&) {
-  return std::make_unique<ConvolutionGradientLayer<CNNFullyConnectedGradient>>(weights_, effective(trainingStyle()), "CNNFullyConnectedGradient");
+  return std::make_unique<ConvolutionGradientLayer<CNNFullyConnectedGradient>>(weights_, effective(trainingStyle()),
+                                                                               "CNNFullyConnectedGradient");
 }
 
 }  // namespace kovar::MPS

@@ -45,14 +45,17 @@ void NNFilterNode::addResultState(std::unique_ptr<NNStateNode> state) {
   resultStates_.push_back(std::move(state));
 }
 
-std::string NNFilterNode::described() const { return label_.empty() ? className() : std::string(className()) + " \"" + label_ + "\""; }
+std::string NNFilterNode::described() const {
+  return label_.empty() ? className() : std::string(className()) + " \"" + label_ + "\"";
+}
 
 std::vector<Ref<NNGradientFilterNode>> NNFilterNode::doGradientFilters(const Ref<NNImageNode>&) { return {}; }
 
 std::vector<Ref<NNGradientFilterNode>> NNFilterNode::gradientFilters(const std::vector<Ref<NNImageNode>>& sources) {
   if (sources.empty() || !sources[0]) base::raise(described() + ".gradientFilters: the gradient image node is null");
   auto made = doGradientFilters(sources[0]);
-  if (made.empty()) base::raise(described() + ".gradientFilters: this class has no gradient; stop before it with stopGradient");
+  if (made.empty())
+    base::raise(described() + ".gradientFilters: this class has no gradient; stop before it with stopGradient");
   return made;
 }
 
@@ -60,8 +63,12 @@ std::vector<Ref<NNGradientFilterNode>> NNFilterNode::gradientFilters(const Ref<N
   return gradientFilters(std::vector<Ref<NNImageNode>>{source});
 }
 
-Ref<NNGradientFilterNode> NNFilterNode::gradientFilter(const std::vector<Ref<NNImageNode>>& sources) { return gradientFilters(sources)[0]; }
-Ref<NNGradientFilterNode> NNFilterNode::gradientFilter(const Ref<NNImageNode>& source) { return gradientFilters(source)[0]; }
+Ref<NNGradientFilterNode> NNFilterNode::gradientFilter(const std::vector<Ref<NNImageNode>>& sources) {
+  return gradientFilters(sources)[0];
+}
+Ref<NNGradientFilterNode> NNFilterNode::gradientFilter(const Ref<NNImageNode>& source) {
+  return gradientFilters(source)[0];
+}
 
 namespace {
 
@@ -107,8 +114,10 @@ class Mirror {
 
   std::vector<Ref<NNFilterNode>> run(NNFilterNode* last, const Ref<NNImageNode>& seed) {
     const std::vector<NNFilterNode*> order = forwardOrder(last);
-    if (NodeAccess::isItsOwnGradient(*last)) arrived_.add(NodeAccess::sources(*last)[0].get(), seed);
-    else arrived_.add(&NodeAccess::result(*last), seed);
+    if (NodeAccess::isItsOwnGradient(*last))
+      arrived_.add(NodeAccess::sources(*last)[0].get(), seed);
+    else
+      arrived_.add(&NodeAccess::result(*last), seed);
     for (auto filter = order.rbegin(); filter != order.rend(); ++filter)
       if (!(*filter == last && NodeAccess::isItsOwnGradient(*last))) mirror(**filter);
     // Several readers of a graph's source: their gradients are summed too.
@@ -145,8 +154,10 @@ class Mirror {
       made_.push_back(nodes[i]);
       read(gradient);
       const Ref<NNImageNode> out = nodes[i]->resultImage();
-      if (handler_) handler_(nodes[i], std::static_pointer_cast<NNFilterNode>(filter.shared_from_this()), sources[i], gradient);
-      else out->setHandle(sources[i]->handle());
+      if (handler_)
+        handler_(nodes[i], std::static_pointer_cast<NNFilterNode>(filter.shared_from_this()), sources[i], gradient);
+      else
+        out->setHandle(sources[i]->handle());
       if (!out->stopGradient() && !sources[i]->stopGradient()) arrived_.add(sources[i].get(), out);
     }
   }

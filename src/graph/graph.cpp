@@ -15,14 +15,20 @@ NNGraph::NNGraph(const Ref<MTL::Device>& device, const std::vector<Ref<NNImageNo
 }
 NNGraph::NNGraph(const Ref<MTL::Device>& device, const Ref<NNImageNode>& resultImage, bool resultImageIsNeeded)
     : NNGraph(device, std::vector<Ref<NNImageNode>>{resultImage}, std::vector<bool>{resultImageIsNeeded}) {}
-NNGraph::NNGraph(const Ref<MTL::Device>& device, const Ref<NNImageNode>& resultImage) : NNGraph(device, resultImage, true) {}
+NNGraph::NNGraph(const Ref<MTL::Device>& device, const Ref<NNImageNode>& resultImage)
+    : NNGraph(device, resultImage, true) {}
 NNGraph::~NNGraph() = default;
 
-Ref<NNGraph> NNGraph::graph(const Ref<MTL::Device>& d, const Ref<NNImageNode>& r, bool needed) { return std::make_shared<NNGraph>(d, r, needed); }
-Ref<NNGraph> NNGraph::graph(const Ref<MTL::Device>& d, const std::vector<Ref<NNImageNode>>& r, const std::vector<bool>& needed) {
+Ref<NNGraph> NNGraph::graph(const Ref<MTL::Device>& d, const Ref<NNImageNode>& r, bool needed) {
   return std::make_shared<NNGraph>(d, r, needed);
 }
-Ref<NNGraph> NNGraph::graph(const Ref<MTL::Device>& d, const Ref<NNImageNode>& r) { return std::make_shared<NNGraph>(d, r); }
+Ref<NNGraph> NNGraph::graph(const Ref<MTL::Device>& d, const std::vector<Ref<NNImageNode>>& r,
+                            const std::vector<bool>& needed) {
+  return std::make_shared<NNGraph>(d, r, needed);
+}
+Ref<NNGraph> NNGraph::graph(const Ref<MTL::Device>& d, const Ref<NNImageNode>& r) {
+  return std::make_shared<NNGraph>(d, r);
+}
 
 std::vector<Ref<Handle>> NNGraph::sourceImageHandles() const { return plan_->sourceImageHandles(); }
 std::vector<Ref<Handle>> NNGraph::sourceStateHandles() const { return plan_->sourceStateHandles(); }
@@ -45,13 +51,17 @@ void NNGraph::setFormat(ImageFeatureChannelFormat format) {
 bool NNGraph::resultImageIsNeeded() const { return plan_->resultNeeded; }
 void NNGraph::reloadFromDataSources() { plan_->reload(); }
 
-ImageBatch NNGraph::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const std::vector<ImageBatch>& sourceImages,
-                                const std::vector<StateBatch>& sourceStates, std::vector<ImageBatch>* intermediateImages,
+ImageBatch NNGraph::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer,
+                                const std::vector<ImageBatch>& sourceImages,
+                                const std::vector<StateBatch>& sourceStates,
+                                std::vector<ImageBatch>* intermediateImages,
                                 std::vector<StateBatch>* destinationStates) {
-  return plan_->encode({commandBuffer, sourceImages, sourceStates, intermediateImages, destinationStates, true}, described() + ".encodeBatch");
+  return plan_->encode({commandBuffer, sourceImages, sourceStates, intermediateImages, destinationStates, true},
+                       described() + ".encodeBatch");
 }
 
-ImageBatch NNGraph::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const std::vector<ImageBatch>& sourceImages,
+ImageBatch NNGraph::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer,
+                                const std::vector<ImageBatch>& sourceImages,
                                 const std::vector<StateBatch>& sourceStates) {
   return encodeBatch(commandBuffer, sourceImages, sourceStates, nullptr, nullptr);
 }
@@ -63,7 +73,8 @@ Ref<Image> NNGraph::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const s
   std::vector<StateBatch> states, made;
   for (const auto& i : sourceImages) images.push_back(ImageBatch{i});
   for (const auto& s : sourceStates) states.push_back(StateBatch{s});
-  const ImageBatch result = plan_->encode({commandBuffer, images, states, &intermediates, &made, false}, described() + ".encode");
+  const ImageBatch result =
+      plan_->encode({commandBuffer, images, states, &intermediates, &made, false}, described() + ".encode");
   if (intermediateImages)
     for (const auto& b : intermediates) intermediateImages->push_back(b.empty() ? nullptr : b[0]);
   if (destinationStates)
@@ -75,7 +86,8 @@ Ref<Image> NNGraph::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const s
   return encode(commandBuffer, sourceImages, {}, nullptr, nullptr);
 }
 
-Ref<Image> NNGraph::executeAsync(const std::vector<Ref<Image>>& sourceImages, const NNGraphCompletionHandler& completionHandler) {
+Ref<Image> NNGraph::executeAsync(const std::vector<Ref<Image>>& sourceImages,
+                                 const NNGraphCompletionHandler& completionHandler) {
   if (!ownQueue_) ownQueue_ = device()->newCommandQueue();
   const Ref<MTL::CommandBuffer> commandBuffer = ownQueue_->commandBuffer();
   const Ref<Image> result = encode(commandBuffer, sourceImages);
@@ -88,11 +100,15 @@ Ref<Image> NNGraph::executeAsync(const std::vector<Ref<Image>>& sourceImages, co
 }
 
 std::size_t NNGraph::readCountForSourceImage(std::size_t index) {
-  if (index >= plan_->sourceCount()) base::raise(described() + ".readCountForSourceImage: index " + std::to_string(index) + " of " + std::to_string(plan_->sourceCount()));
+  if (index >= plan_->sourceCount())
+    base::raise(described() + ".readCountForSourceImage: index " + std::to_string(index) + " of " +
+                std::to_string(plan_->sourceCount()));
   return 1;
 }
 std::size_t NNGraph::readCountForSourceState(std::size_t index) {
-  if (index >= plan_->stateCount()) base::raise(described() + ".readCountForSourceState: index " + std::to_string(index) + " of " + std::to_string(plan_->stateCount()));
+  if (index >= plan_->stateCount())
+    base::raise(described() + ".readCountForSourceState: index " + std::to_string(index) + " of " +
+                std::to_string(plan_->stateCount()));
   return 1;
 }
 

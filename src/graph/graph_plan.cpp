@@ -66,7 +66,8 @@ std::vector<MPS::NNFilterNode*> GraphPlan::order(const std::vector<Ref<MPS::NNIm
       const auto& images = NodeAccess::sources(*v.node);
       const auto& states = NodeAccess::sourceStates(*v.node);
       const std::size_t i = v.next++;
-      if (i < images.size()) enter(NodeAccess::producer(*images[i]));
+      if (i < images.size())
+        enter(NodeAccess::producer(*images[i]));
       else if (i < images.size() + states.size()) {
         if (states[i - images.size()]) enter(NodeAccess::producer(*states[i - images.size()]));
       } else {
@@ -83,7 +84,8 @@ GraphPlan::GraphPlan(const Ref<MTL::Device>& device, const std::vector<Ref<MPS::
     : results_(results), formats_(std::make_shared<FormatAllocator>()) {
   for (const auto& r : results) {
     if (!r) base::raise("NNGraph: a result image node is null");
-    if (!NodeAccess::producer(*r)) base::raise("NNGraph: a result image node is the result of no filter; give a filter node's resultImage()");
+    if (!NodeAccess::producer(*r))
+      base::raise("NNGraph: a result image node is the result of no filter; give a filter node's resultImage()");
   }
   GraphBuild build{device, {}};
   for (MPS::NNFilterNode* node : order(results)) {
@@ -145,7 +147,8 @@ void GraphPlan::findExports() {
   }
   for (std::size_t i = 1; i < results_.size(); ++i) {
     const std::size_t slot = slotOf(results_[i].get());
-    if (images_[slot].kept && std::find(exports_.begin(), exports_.end(), slot) == exports_.end()) exports_.push_back(slot);
+    if (images_[slot].kept && std::find(exports_.begin(), exports_.end(), slot) == exports_.end())
+      exports_.push_back(slot);
   }
 }
 
@@ -160,13 +163,15 @@ void GraphPlan::check(const Run& run, const std::string& who) const {
   const std::size_t count = run.sourceImages.empty() ? 0 : run.sourceImages[0].size();
   for (const auto& batch : run.sourceImages) {
     if (batch.size() != count || count == 0)
-      base::raise(who + ": source batches of " + std::to_string(count) + " and " + std::to_string(batch.size()) + " images; all must have the same number, at least 1");
+      base::raise(who + ": source batches of " + std::to_string(count) + " and " + std::to_string(batch.size()) +
+                  " images; all must have the same number, at least 1");
     for (const auto& image : batch)
       if (!image) base::raise(who + ": a source image is null");
   }
   for (const auto& batch : run.sourceStates)
     if (batch.size() != count)
-      base::raise(who + ": " + std::to_string(batch.size()) + " source states for " + std::to_string(count) + " images; give one per image");
+      base::raise(who + ": " + std::to_string(batch.size()) + " source states for " + std::to_string(count) +
+                  " images; give one per image");
 }
 
 MPS::ImageBatch GraphPlan::encode(const Run& run, const std::string& who) {
@@ -177,7 +182,8 @@ MPS::ImageBatch GraphPlan::encode(const Run& run, const std::string& who) {
     images[sources_[i]] = run.sourceImages[i];
     // However many layers read it, one encode uses up one read.
     if (images_[sources_[i]].readers > 1)
-      MPS::imageBatchIncrementReadCount(run.sourceImages[i], static_cast<std::ptrdiff_t>(images_[sources_[i]].readers) - 1);
+      MPS::imageBatchIncrementReadCount(run.sourceImages[i],
+                                        static_cast<std::ptrdiff_t>(images_[sources_[i]].readers) - 1);
   }
   for (std::size_t i = 0; i < sourceStates_.size(); ++i) states[sourceStates_[i]] = run.sourceStates[i];
   try {
@@ -215,14 +221,15 @@ void GraphPlan::runSteps(const Run& run, std::vector<MPS::ImageBatch>& images, s
     formats_->set(own != MPS::ImageFeatureChannelFormat::None ? own : format,
                   isResult ? destinationAllocator : result.node->imageAllocator());
     images[step.result] = step.layer->encode(call);
-    const std::size_t reads = result.readers + (result.kept ? 1 : 0) + (isResult && result.node->exportFromGraph() ? 1 : 0);
+    const std::size_t reads =
+        result.readers + (result.kept ? 1 : 0) + (isResult && result.node->exportFromGraph() ? 1 : 0);
     MPS::imageBatchIncrementReadCount(images[step.result], static_cast<std::ptrdiff_t>(reads) - 1);
     if (result.node->synchronizeResource()) MPS::imageBatchSynchronize(images[step.result], run.commandBuffer);
     if (call.wantStates) {
       states[step.resultState] = call.resultStates;
       const StateSlot& state = states_[step.resultState];
-      MPS::stateBatchIncrementReadCount(call.resultStates,
-                                        static_cast<std::ptrdiff_t>(state.readers + (state.node->exportFromGraph() ? 1 : 0)) - 1);
+      MPS::stateBatchIncrementReadCount(
+          call.resultStates, static_cast<std::ptrdiff_t>(state.readers + (state.node->exportFromGraph() ? 1 : 0)) - 1);
       if (state.node->synchronizeResource()) MPS::stateBatchSynchronize(call.resultStates, run.commandBuffer);
     }
   }
@@ -238,6 +245,13 @@ void GraphPlan::reload() {
   for (Step& step : steps_) step.layer->reload();
 }
 
+std::vector<MPS::CNNKernelBase*> GraphPlan::kernels() const {
+  std::vector<MPS::CNNKernelBase*> kernels;
+  for (const Step& step : steps_)
+    if (MPS::CNNKernelBase* kernel = step.layer->kernel()) kernels.push_back(kernel);
+  return kernels;
+}
+
 namespace {
 
 /// A handle for a node that has none: a list of handles has no holes.
@@ -245,7 +259,8 @@ Ref<MPS::Handle> handleOr(const Ref<MPS::Handle>& handle, std::size_t index) {
   return handle ? handle : std::make_shared<MPS::NamedHandle>("MPS_unnamed_" + std::to_string(index));
 }
 
-template <class Slots> std::vector<Ref<MPS::Handle>> handlesOf(const Slots& slots, const std::vector<std::size_t>& which) {
+template <class Slots>
+std::vector<Ref<MPS::Handle>> handlesOf(const Slots& slots, const std::vector<std::size_t>& which) {
   std::vector<Ref<MPS::Handle>> handles;
   for (std::size_t i : which) handles.push_back(handleOr(slots[i].node->handle(), handles.size()));
   return handles;

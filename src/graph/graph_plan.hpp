@@ -11,7 +11,8 @@ namespace kovar::nn {
 
 class GraphPlan {
  public:
-  GraphPlan(const Ref<MTL::Device>& device, const std::vector<Ref<MPS::NNImageNode>>& results, const std::vector<bool>& needed);
+  GraphPlan(const Ref<MTL::Device>& device, const std::vector<Ref<MPS::NNImageNode>>& results,
+            const std::vector<bool>& needed);
 
   struct Run {
     Ref<MTL::CommandBuffer> commandBuffer;
@@ -31,6 +32,7 @@ class GraphPlan {
   Ref<MPS::Handle> resultHandle() const { return results_[0]->handle(); }
   std::size_t sourceCount() const { return sources_.size(); }
   std::size_t stateCount() const { return sourceStates_.size(); }
+  std::vector<MPS::CNNKernelBase*> kernels() const;
 
   bool resultNeeded = true;
   bool outputStateIsTemporary = false;

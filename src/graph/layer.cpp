@@ -21,8 +21,9 @@ void GraphLayer::setAllocator(const Ref<MPS::ImageAllocator>& allocator) {
 
 MPS::ImageBatch UnaryLayer::encode(LayerCall& call) {
   MPS::StateBatch* states = call.wantStates ? &call.resultStates : nullptr;
-  if (call.batch) return states ? kernel_->encodeBatch(call.commandBuffer, call.sources[0], states, call.statesAreTemporary)
-                                : kernel_->encodeBatch(call.commandBuffer, call.sources[0]);
+  if (call.batch)
+    return states ? kernel_->encodeBatch(call.commandBuffer, call.sources[0], states, call.statesAreTemporary)
+                  : kernel_->encodeBatch(call.commandBuffer, call.sources[0]);
   if (!states) return MPS::ImageBatch{kernel_->encode(call.commandBuffer, call.sources[0][0])};
   Ref<MPS::State> state;
   MPS::ImageBatch result{kernel_->encode(call.commandBuffer, call.sources[0][0], &state, call.statesAreTemporary)};
@@ -33,7 +34,8 @@ MPS::ImageBatch UnaryLayer::encode(LayerCall& call) {
 MPS::ImageBatch GradientLayer::encode(LayerCall& call) {
   const MPS::StateBatch states = call.states.empty() ? MPS::StateBatch{} : call.states[0];
   if (call.batch) return kernel_->encodeBatch(call.commandBuffer, call.sources[0], call.sources[1], states);
-  return MPS::ImageBatch{kernel_->encode(call.commandBuffer, call.sources[0][0], call.sources[1][0], states.empty() ? nullptr : states[0])};
+  return MPS::ImageBatch{kernel_->encode(call.commandBuffer, call.sources[0][0], call.sources[1][0],
+                                         states.empty() ? nullptr : states[0])};
 }
 
 }  // namespace kovar::nn

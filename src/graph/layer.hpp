@@ -20,9 +20,12 @@ struct NodeAccess {
   static MPS::NNFilterNode* producer(const MPS::NNImageNode& n) { return n.producer_; }
   static MPS::NNFilterNode* producer(const MPS::NNStateNode& n) { return n.producer_; }
   static MPS::NNImageNode& result(MPS::NNFilterNode& n) { return n.result_; }
-  static std::unique_ptr<GraphLayer> makeLayer(MPS::NNFilterNode& n, const Ref<MTL::Device>& d) { return n.doMakeLayer(d); }
+  static std::unique_ptr<GraphLayer> makeLayer(MPS::NNFilterNode& n, const Ref<MTL::Device>& d) {
+    return n.doMakeLayer(d);
+  }
   static bool isItsOwnGradient(const MPS::NNFilterNode& n) { return n.doIsItsOwnGradient(); }
-  static std::vector<Ref<MPS::NNGradientFilterNode>> gradientFilters(MPS::NNFilterNode& n, const Ref<MPS::NNImageNode>& g) {
+  static std::vector<Ref<MPS::NNGradientFilterNode>> gradientFilters(MPS::NNFilterNode& n,
+                                                                     const Ref<MPS::NNImageNode>& g) {
     return n.doGradientFilters(g);
   }
   static const Ref<MPS::CNNConvolutionDataSource>& weights(const MPS::CNNConvolutionNode& n) { return n.weights_; }
@@ -63,8 +66,6 @@ class GraphLayer {
 
   void setUp(const Ref<MPS::NNPadding>& padding, const std::string& label);
   void setAllocator(const Ref<MPS::ImageAllocator>& allocator);
-
- protected:
   /// The kernel, or null for layers that run several.
   virtual MPS::CNNKernelBase* kernel() = 0;
 };
@@ -75,23 +76,24 @@ class UnaryLayer : public GraphLayer {
   explicit UnaryLayer(Ref<MPS::CNNKernel> kernel) : kernel_(std::move(kernel)) {}
   void build(GraphBuild&) override {}
   MPS::ImageBatch encode(LayerCall& call) override;
+  MPS::CNNKernelBase* kernel() override { return kernel_.get(); }
 
  protected:
   UnaryLayer() = default;
-  MPS::CNNKernelBase* kernel() override { return kernel_.get(); }
   Ref<MPS::CNNKernel> kernel_;
 };
 
-/// A layer that is a gradient kernel: sources are the gradient and the forward image, the state is the forward kernel's.
+/// A layer that is a gradient kernel: sources are the gradient and the forward image, the state is the forward
+/// kernel's.
 class GradientLayer : public GraphLayer {
  public:
   explicit GradientLayer(Ref<MPS::CNNGradientKernel> kernel) : kernel_(std::move(kernel)) {}
   void build(GraphBuild&) override {}
   MPS::ImageBatch encode(LayerCall& call) override;
+  MPS::CNNKernelBase* kernel() override { return kernel_.get(); }
 
  protected:
   GradientLayer() = default;
-  MPS::CNNKernelBase* kernel() override { return kernel_.get(); }
   Ref<MPS::CNNGradientKernel> kernel_;
 };
 

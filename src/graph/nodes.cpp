@@ -22,10 +22,12 @@ using nn::GradientLayer;
 using nn::GraphLayer;
 using nn::UnaryLayer;
 
-template <class K, class... A> std::unique_ptr<GraphLayer> unary(A&&... args) {
+template <class K, class... A>
+std::unique_ptr<GraphLayer> unary(A&&... args) {
   return std::make_unique<UnaryLayer>(std::make_shared<K>(std::forward<A>(args)...));
 }
-template <class K, class... A> std::unique_ptr<GraphLayer> gradient(A&&... args) {
+template <class K, class... A>
+std::unique_ptr<GraphLayer> gradient(A&&... args) {
   return std::make_unique<GradientLayer>(std::make_shared<K>(std::forward<A>(args)...));
 }
 
@@ -41,7 +43,8 @@ Ref<NNNeuronDescriptor> neuron(CNNNeuronType type, float a, float b, float c) {
 
 }  // namespace
 
-// --- neurons ----------------------------------------------------------------------------------------------------------
+// --- neurons
+// ----------------------------------------------------------------------------------------------------------
 
 CNNNeuronNode::CNNNeuronNode(const Ref<NNImageNode>& source, const Ref<NNNeuronDescriptor>& descriptor)
     : NNFilterNode({source}, {}), descriptor_(descriptor) {
@@ -52,17 +55,22 @@ CNNNeuronNode::CNNNeuronNode(const Ref<NNImageNode>& source, const Ref<NNNeuronD
 Ref<CNNNeuronNode> CNNNeuronNode::create(const Ref<NNImageNode>& source, const Ref<NNNeuronDescriptor>& descriptor) {
   return Ref<CNNNeuronNode>(new CNNNeuronNode(source, descriptor));
 }
-std::unique_ptr<GraphLayer> CNNNeuronNode::doMakeLayer(const Ref<MTL::Device>& device) { return unary<CNNNeuron>(device, descriptor_); }
+std::unique_ptr<GraphLayer> CNNNeuronNode::doMakeLayer(const Ref<MTL::Device>& device) {
+  return unary<CNNNeuron>(device, descriptor_);
+}
 std::vector<Ref<NNGradientFilterNode>> CNNNeuronNode::doGradientFilters(const Ref<NNImageNode>& gradient) {
   return {CNNNeuronGradientNode::create(gradient, sources_[0], gradientStateOf(resultState()), descriptor_)};
 }
 
-CNNNeuronGradientNode::CNNNeuronGradientNode(const Ref<NNImageNode>& sourceGradient, const Ref<NNImageNode>& sourceImage,
-                                             const Ref<NNGradientStateNode>& gradientState, const Ref<NNNeuronDescriptor>& descriptor)
+CNNNeuronGradientNode::CNNNeuronGradientNode(const Ref<NNImageNode>& sourceGradient,
+                                             const Ref<NNImageNode>& sourceImage,
+                                             const Ref<NNGradientStateNode>& gradientState,
+                                             const Ref<NNNeuronDescriptor>& descriptor)
     : NNGradientFilterNode({sourceGradient, sourceImage}, {gradientState}), descriptor_(descriptor) {
   if (!descriptor) base::raise("CNNNeuronGradientNode: descriptor is null");
 }
-Ref<CNNNeuronGradientNode> CNNNeuronGradientNode::create(const Ref<NNImageNode>& sourceGradient, const Ref<NNImageNode>& sourceImage,
+Ref<CNNNeuronGradientNode> CNNNeuronGradientNode::create(const Ref<NNImageNode>& sourceGradient,
+                                                         const Ref<NNImageNode>& sourceImage,
                                                          const Ref<NNGradientStateNode>& gradientState,
                                                          const Ref<NNNeuronDescriptor>& descriptor) {
   return std::make_shared<CNNNeuronGradientNode>(sourceGradient, sourceImage, gradientState, descriptor);
@@ -71,56 +79,99 @@ std::unique_ptr<GraphLayer> CNNNeuronGradientNode::doMakeLayer(const Ref<MTL::De
   return gradient<CNNNeuronGradient>(device, descriptor_);
 }
 
-CNNNeuronAbsoluteNode::CNNNeuronAbsoluteNode(const Ref<NNImageNode>& source) : CNNNeuronNode(source, neuron(CNNNeuronType::Absolute, 0.f, 0.f, 0.f)) {}
-CNNNeuronELUNode::CNNNeuronELUNode(const Ref<NNImageNode>& source) : CNNNeuronNode(source, neuron(CNNNeuronType::ELU, 1.f, 0.f, 0.f)) {}
-CNNNeuronELUNode::CNNNeuronELUNode(const Ref<NNImageNode>& source, float a) : CNNNeuronNode(source, neuron(CNNNeuronType::ELU, a, 0.f, 0.f)) {}
-CNNNeuronReLUNNode::CNNNeuronReLUNNode(const Ref<NNImageNode>& source) : CNNNeuronNode(source, neuron(CNNNeuronType::ReLUN, 1.f, 6.f, 0.f)) {}
-CNNNeuronReLUNNode::CNNNeuronReLUNNode(const Ref<NNImageNode>& source, float a, float b) : CNNNeuronNode(source, neuron(CNNNeuronType::ReLUN, a, b, 0.f)) {}
-CNNNeuronLinearNode::CNNNeuronLinearNode(const Ref<NNImageNode>& source) : CNNNeuronNode(source, neuron(CNNNeuronType::Linear, 1.f, 0.f, 0.f)) {}
-CNNNeuronLinearNode::CNNNeuronLinearNode(const Ref<NNImageNode>& source, float a, float b) : CNNNeuronNode(source, neuron(CNNNeuronType::Linear, a, b, 0.f)) {}
-CNNNeuronReLUNode::CNNNeuronReLUNode(const Ref<NNImageNode>& source) : CNNNeuronNode(source, neuron(CNNNeuronType::ReLU, 0.f, 0.f, 0.f)) {}
-CNNNeuronReLUNode::CNNNeuronReLUNode(const Ref<NNImageNode>& source, float a) : CNNNeuronNode(source, neuron(CNNNeuronType::ReLU, a, 0.f, 0.f)) {}
-CNNNeuronSigmoidNode::CNNNeuronSigmoidNode(const Ref<NNImageNode>& source) : CNNNeuronNode(source, neuron(CNNNeuronType::Sigmoid, 0.f, 0.f, 0.f)) {}
-CNNNeuronHardSigmoidNode::CNNNeuronHardSigmoidNode(const Ref<NNImageNode>& source) : CNNNeuronNode(source, neuron(CNNNeuronType::HardSigmoid, 0.2f, 0.5f, 0.f)) {}
-CNNNeuronHardSigmoidNode::CNNNeuronHardSigmoidNode(const Ref<NNImageNode>& source, float a, float b) : CNNNeuronNode(source, neuron(CNNNeuronType::HardSigmoid, a, b, 0.f)) {}
-CNNNeuronSoftPlusNode::CNNNeuronSoftPlusNode(const Ref<NNImageNode>& source) : CNNNeuronNode(source, neuron(CNNNeuronType::SoftPlus, 1.f, 1.f, 0.f)) {}
-CNNNeuronSoftPlusNode::CNNNeuronSoftPlusNode(const Ref<NNImageNode>& source, float a, float b) : CNNNeuronNode(source, neuron(CNNNeuronType::SoftPlus, a, b, 0.f)) {}
-CNNNeuronSoftSignNode::CNNNeuronSoftSignNode(const Ref<NNImageNode>& source) : CNNNeuronNode(source, neuron(CNNNeuronType::SoftSign, 0.f, 0.f, 0.f)) {}
-CNNNeuronTanHNode::CNNNeuronTanHNode(const Ref<NNImageNode>& source) : CNNNeuronNode(source, neuron(CNNNeuronType::TanH, 1.f, 1.f, 0.f)) {}
-CNNNeuronTanHNode::CNNNeuronTanHNode(const Ref<NNImageNode>& source, float a, float b) : CNNNeuronNode(source, neuron(CNNNeuronType::TanH, a, b, 0.f)) {}
+CNNNeuronAbsoluteNode::CNNNeuronAbsoluteNode(const Ref<NNImageNode>& source)
+    : CNNNeuronNode(source, neuron(CNNNeuronType::Absolute, 0.f, 0.f, 0.f)) {}
+CNNNeuronELUNode::CNNNeuronELUNode(const Ref<NNImageNode>& source)
+    : CNNNeuronNode(source, neuron(CNNNeuronType::ELU, 1.f, 0.f, 0.f)) {}
+CNNNeuronELUNode::CNNNeuronELUNode(const Ref<NNImageNode>& source, float a)
+    : CNNNeuronNode(source, neuron(CNNNeuronType::ELU, a, 0.f, 0.f)) {}
+CNNNeuronReLUNNode::CNNNeuronReLUNNode(const Ref<NNImageNode>& source)
+    : CNNNeuronNode(source, neuron(CNNNeuronType::ReLUN, 1.f, 6.f, 0.f)) {}
+CNNNeuronReLUNNode::CNNNeuronReLUNNode(const Ref<NNImageNode>& source, float a, float b)
+    : CNNNeuronNode(source, neuron(CNNNeuronType::ReLUN, a, b, 0.f)) {}
+CNNNeuronLinearNode::CNNNeuronLinearNode(const Ref<NNImageNode>& source)
+    : CNNNeuronNode(source, neuron(CNNNeuronType::Linear, 1.f, 0.f, 0.f)) {}
+CNNNeuronLinearNode::CNNNeuronLinearNode(const Ref<NNImageNode>& source, float a, float b)
+    : CNNNeuronNode(source, neuron(CNNNeuronType::Linear, a, b, 0.f)) {}
+CNNNeuronReLUNode::CNNNeuronReLUNode(const Ref<NNImageNode>& source)
+    : CNNNeuronNode(source, neuron(CNNNeuronType::ReLU, 0.f, 0.f, 0.f)) {}
+CNNNeuronReLUNode::CNNNeuronReLUNode(const Ref<NNImageNode>& source, float a)
+    : CNNNeuronNode(source, neuron(CNNNeuronType::ReLU, a, 0.f, 0.f)) {}
+CNNNeuronSigmoidNode::CNNNeuronSigmoidNode(const Ref<NNImageNode>& source)
+    : CNNNeuronNode(source, neuron(CNNNeuronType::Sigmoid, 0.f, 0.f, 0.f)) {}
+CNNNeuronHardSigmoidNode::CNNNeuronHardSigmoidNode(const Ref<NNImageNode>& source)
+    : CNNNeuronNode(source, neuron(CNNNeuronType::HardSigmoid, 0.2f, 0.5f, 0.f)) {}
+CNNNeuronHardSigmoidNode::CNNNeuronHardSigmoidNode(const Ref<NNImageNode>& source, float a, float b)
+    : CNNNeuronNode(source, neuron(CNNNeuronType::HardSigmoid, a, b, 0.f)) {}
+CNNNeuronSoftPlusNode::CNNNeuronSoftPlusNode(const Ref<NNImageNode>& source)
+    : CNNNeuronNode(source, neuron(CNNNeuronType::SoftPlus, 1.f, 1.f, 0.f)) {}
+CNNNeuronSoftPlusNode::CNNNeuronSoftPlusNode(const Ref<NNImageNode>& source, float a, float b)
+    : CNNNeuronNode(source, neuron(CNNNeuronType::SoftPlus, a, b, 0.f)) {}
+CNNNeuronSoftSignNode::CNNNeuronSoftSignNode(const Ref<NNImageNode>& source)
+    : CNNNeuronNode(source, neuron(CNNNeuronType::SoftSign, 0.f, 0.f, 0.f)) {}
+CNNNeuronTanHNode::CNNNeuronTanHNode(const Ref<NNImageNode>& source)
+    : CNNNeuronNode(source, neuron(CNNNeuronType::TanH, 1.f, 1.f, 0.f)) {}
+CNNNeuronTanHNode::CNNNeuronTanHNode(const Ref<NNImageNode>& source, float a, float b)
+    : CNNNeuronNode(source, neuron(CNNNeuronType::TanH, a, b, 0.f)) {}
 CNNNeuronPReLUNode::CNNNeuronPReLUNode(const Ref<NNImageNode>& source, std::span<const std::byte> aData)
     : CNNNeuronNode(source, NNNeuronDescriptor::cnnNeuronPReLUDescriptor(aData, false)) {}
-CNNNeuronPowerNode::CNNNeuronPowerNode(const Ref<NNImageNode>& source) : CNNNeuronNode(source, neuron(CNNNeuronType::Power, 1.f, 0.f, 1.f)) {}
-CNNNeuronPowerNode::CNNNeuronPowerNode(const Ref<NNImageNode>& source, float a, float b, float c) : CNNNeuronNode(source, neuron(CNNNeuronType::Power, a, b, c)) {}
-CNNNeuronExponentialNode::CNNNeuronExponentialNode(const Ref<NNImageNode>& source) : CNNNeuronNode(source, neuron(CNNNeuronType::Exponential, 1.f, 0.f, kE)) {}
-CNNNeuronExponentialNode::CNNNeuronExponentialNode(const Ref<NNImageNode>& source, float a, float b, float c) : CNNNeuronNode(source, neuron(CNNNeuronType::Exponential, a, b, c)) {}
-CNNNeuronLogarithmNode::CNNNeuronLogarithmNode(const Ref<NNImageNode>& source) : CNNNeuronNode(source, neuron(CNNNeuronType::Logarithm, 1.f, 0.f, kE)) {}
-CNNNeuronLogarithmNode::CNNNeuronLogarithmNode(const Ref<NNImageNode>& source, float a, float b, float c) : CNNNeuronNode(source, neuron(CNNNeuronType::Logarithm, a, b, c)) {}
-CNNNeuronGeLUNode::CNNNeuronGeLUNode(const Ref<NNImageNode>& source) : CNNNeuronNode(source, neuron(CNNNeuronType::GeLU, 0.f, 0.f, 0.f)) {}
+CNNNeuronPowerNode::CNNNeuronPowerNode(const Ref<NNImageNode>& source)
+    : CNNNeuronNode(source, neuron(CNNNeuronType::Power, 1.f, 0.f, 1.f)) {}
+CNNNeuronPowerNode::CNNNeuronPowerNode(const Ref<NNImageNode>& source, float a, float b, float c)
+    : CNNNeuronNode(source, neuron(CNNNeuronType::Power, a, b, c)) {}
+CNNNeuronExponentialNode::CNNNeuronExponentialNode(const Ref<NNImageNode>& source)
+    : CNNNeuronNode(source, neuron(CNNNeuronType::Exponential, 1.f, 0.f, kE)) {}
+CNNNeuronExponentialNode::CNNNeuronExponentialNode(const Ref<NNImageNode>& source, float a, float b, float c)
+    : CNNNeuronNode(source, neuron(CNNNeuronType::Exponential, a, b, c)) {}
+CNNNeuronLogarithmNode::CNNNeuronLogarithmNode(const Ref<NNImageNode>& source)
+    : CNNNeuronNode(source, neuron(CNNNeuronType::Logarithm, 1.f, 0.f, kE)) {}
+CNNNeuronLogarithmNode::CNNNeuronLogarithmNode(const Ref<NNImageNode>& source, float a, float b, float c)
+    : CNNNeuronNode(source, neuron(CNNNeuronType::Logarithm, a, b, c)) {}
+CNNNeuronGeLUNode::CNNNeuronGeLUNode(const Ref<NNImageNode>& source)
+    : CNNNeuronNode(source, neuron(CNNNeuronType::GeLU, 0.f, 0.f, 0.f)) {}
 
-// --- pooling ----------------------------------------------------------------------------------------------------------
+// --- pooling
+// ----------------------------------------------------------------------------------------------------------
 
 CNNPoolingNode::CNNPoolingNode(const Ref<NNImageNode>& source, std::size_t kernelWidth, std::size_t kernelHeight,
                                std::size_t strideInPixelsX, std::size_t strideInPixelsY)
-    : NNFilterNode({source}, {}), kernelWidth_(kernelWidth), kernelHeight_(kernelHeight), strideX_(strideInPixelsX), strideY_(strideInPixelsY) {
+    : NNFilterNode({source}, {}),
+      kernelWidth_(kernelWidth),
+      kernelHeight_(kernelHeight),
+      strideX_(strideInPixelsX),
+      strideY_(strideInPixelsY) {
   addResultState(std::make_unique<NNGradientStateNode>());
 }
 CNNPoolingNode::CNNPoolingNode(const Ref<NNImageNode>& source, std::size_t filterSize, std::size_t stride)
     : CNNPoolingNode(source, filterSize, filterSize, stride, stride) {}
-CNNPoolingNode::CNNPoolingNode(const Ref<NNImageNode>& source, std::size_t filterSize) : CNNPoolingNode(source, filterSize, filterSize) {}
+CNNPoolingNode::CNNPoolingNode(const Ref<NNImageNode>& source, std::size_t filterSize)
+    : CNNPoolingNode(source, filterSize, filterSize) {}
 
-Ref<CNNPoolingNode> CNNPoolingNode::create(const Ref<NNImageNode>& s, std::size_t f) { return std::make_shared<CNNPoolingNode>(s, f); }
-Ref<CNNPoolingNode> CNNPoolingNode::create(const Ref<NNImageNode>& s, std::size_t f, std::size_t stride) { return std::make_shared<CNNPoolingNode>(s, f, stride); }
-Ref<CNNPoolingMaxNode> CNNPoolingMaxNode::create(const Ref<NNImageNode>& s, std::size_t f) { return std::make_shared<CNNPoolingMaxNode>(s, f); }
-Ref<CNNPoolingMaxNode> CNNPoolingMaxNode::create(const Ref<NNImageNode>& s, std::size_t f, std::size_t stride) { return std::make_shared<CNNPoolingMaxNode>(s, f, stride); }
-Ref<CNNPoolingAverageNode> CNNPoolingAverageNode::create(const Ref<NNImageNode>& s, std::size_t f) { return std::make_shared<CNNPoolingAverageNode>(s, f); }
-Ref<CNNPoolingAverageNode> CNNPoolingAverageNode::create(const Ref<NNImageNode>& s, std::size_t f, std::size_t stride) { return std::make_shared<CNNPoolingAverageNode>(s, f, stride); }
+Ref<CNNPoolingNode> CNNPoolingNode::create(const Ref<NNImageNode>& s, std::size_t f) {
+  return std::make_shared<CNNPoolingNode>(s, f);
+}
+Ref<CNNPoolingNode> CNNPoolingNode::create(const Ref<NNImageNode>& s, std::size_t f, std::size_t stride) {
+  return std::make_shared<CNNPoolingNode>(s, f, stride);
+}
+Ref<CNNPoolingMaxNode> CNNPoolingMaxNode::create(const Ref<NNImageNode>& s, std::size_t f) {
+  return std::make_shared<CNNPoolingMaxNode>(s, f);
+}
+Ref<CNNPoolingMaxNode> CNNPoolingMaxNode::create(const Ref<NNImageNode>& s, std::size_t f, std::size_t stride) {
+  return std::make_shared<CNNPoolingMaxNode>(s, f, stride);
+}
+Ref<CNNPoolingAverageNode> CNNPoolingAverageNode::create(const Ref<NNImageNode>& s, std::size_t f) {
+  return std::make_shared<CNNPoolingAverageNode>(s, f);
+}
+Ref<CNNPoolingAverageNode> CNNPoolingAverageNode::create(const Ref<NNImageNode>& s, std::size_t f, std::size_t stride) {
+  return std::make_shared<CNNPoolingAverageNode>(s, f, stride);
+}
 
 namespace {
 
 /// Pooling stages start with edge mode Clamp.
 template <class K>
-std::unique_ptr<GraphLayer> poolingLayer(const Ref<MTL::Device>& device, std::size_t kw, std::size_t kh, std::size_t sx, std::size_t sy) {
+std::unique_ptr<GraphLayer> poolingLayer(const Ref<MTL::Device>& device, std::size_t kw, std::size_t kh, std::size_t sx,
+                                         std::size_t sy) {
   auto kernel = std::make_shared<K>(device, kw, kh, sx, sy);
   kernel->setEdgeMode(ImageEdgeMode::Clamp);
   return std::make_unique<UnaryLayer>(kernel);
@@ -138,18 +189,24 @@ std::unique_ptr<GraphLayer> CNNPoolingAverageNode::doMakeLayer(const Ref<MTL::De
   return poolingLayer<CNNPoolingAverage>(d, kernelWidth_, kernelHeight_, strideX_, strideY_);
 }
 std::vector<Ref<NNGradientFilterNode>> CNNPoolingMaxNode::doGradientFilters(const Ref<NNImageNode>& g) {
-  return {std::make_shared<CNNPoolingMaxGradientNode>(g, sources_[0], gradientStateOf(resultState()), kernelWidth_, kernelHeight_, strideX_, strideY_, padding_)};
+  return {std::make_shared<CNNPoolingMaxGradientNode>(g, sources_[0], gradientStateOf(resultState()), kernelWidth_,
+                                                      kernelHeight_, strideX_, strideY_, padding_)};
 }
 std::vector<Ref<NNGradientFilterNode>> CNNPoolingAverageNode::doGradientFilters(const Ref<NNImageNode>& g) {
-  return {std::make_shared<CNNPoolingAverageGradientNode>(g, sources_[0], gradientStateOf(resultState()), kernelWidth_, kernelHeight_, strideX_, strideY_, padding_)};
+  return {std::make_shared<CNNPoolingAverageGradientNode>(g, sources_[0], gradientStateOf(resultState()), kernelWidth_,
+                                                          kernelHeight_, strideX_, strideY_, padding_)};
 }
 
-CNNPoolingGradientNode::CNNPoolingGradientNode(const Ref<NNImageNode>& sourceGradient, const Ref<NNImageNode>& sourceImage,
+CNNPoolingGradientNode::CNNPoolingGradientNode(const Ref<NNImageNode>& sourceGradient,
+                                               const Ref<NNImageNode>& sourceImage,
                                                const Ref<NNGradientStateNode>& gradientState, std::size_t kernelWidth,
-                                               std::size_t kernelHeight, std::size_t strideInPixelsX, std::size_t strideInPixelsY,
-                                               const Ref<NNPadding>& paddingPolicy)
-    : NNGradientFilterNode({sourceGradient, sourceImage}, {gradientState}), kernelWidth_(kernelWidth), kernelHeight_(kernelHeight),
-      strideX_(strideInPixelsX), strideY_(strideInPixelsY) {
+                                               std::size_t kernelHeight, std::size_t strideInPixelsX,
+                                               std::size_t strideInPixelsY, const Ref<NNPadding>& paddingPolicy)
+    : NNGradientFilterNode({sourceGradient, sourceImage}, {gradientState}),
+      kernelWidth_(kernelWidth),
+      kernelHeight_(kernelHeight),
+      strideX_(strideInPixelsX),
+      strideY_(strideInPixelsY) {
   padding_ = paddingPolicy;
 }
 std::unique_ptr<GraphLayer> CNNPoolingMaxGradientNode::doMakeLayer(const Ref<MTL::Device>& d) {
@@ -159,7 +216,8 @@ std::unique_ptr<GraphLayer> CNNPoolingAverageGradientNode::doMakeLayer(const Ref
   return gradient<CNNPoolingAverageGradient>(d, kernelWidth_, kernelHeight_, strideX_, strideY_);
 }
 
-// --- softmax ----------------------------------------------------------------------------------------------------------
+// --- softmax
+// ----------------------------------------------------------------------------------------------------------
 
 CNNSoftMaxNode::CNNSoftMaxNode(const Ref<NNImageNode>& source) : NNFilterNode({source}, {}) {
   addResultState(std::make_unique<NNGradientStateNode>());
@@ -171,37 +229,56 @@ std::vector<Ref<NNGradientFilterNode>> CNNSoftMaxNode::doGradientFilters(const R
 CNNLogSoftMaxNode::CNNLogSoftMaxNode(const Ref<NNImageNode>& source) : NNFilterNode({source}, {}) {
   addResultState(std::make_unique<NNGradientStateNode>());
 }
-std::unique_ptr<GraphLayer> CNNLogSoftMaxNode::doMakeLayer(const Ref<MTL::Device>& d) { return unary<CNNLogSoftMax>(d); }
+std::unique_ptr<GraphLayer> CNNLogSoftMaxNode::doMakeLayer(const Ref<MTL::Device>& d) {
+  return unary<CNNLogSoftMax>(d);
+}
 std::vector<Ref<NNGradientFilterNode>> CNNLogSoftMaxNode::doGradientFilters(const Ref<NNImageNode>& g) {
   return {CNNLogSoftMaxGradientNode::create(g, resultImage(), gradientStateOf(resultState()))};
 }
-CNNSoftMaxGradientNode::CNNSoftMaxGradientNode(const Ref<NNImageNode>& g, const Ref<NNImageNode>& s, const Ref<NNGradientStateNode>& state)
+CNNSoftMaxGradientNode::CNNSoftMaxGradientNode(const Ref<NNImageNode>& g, const Ref<NNImageNode>& s,
+                                               const Ref<NNGradientStateNode>& state)
     : NNGradientFilterNode({g, s}, {state}) {}
-std::unique_ptr<GraphLayer> CNNSoftMaxGradientNode::doMakeLayer(const Ref<MTL::Device>& d) { return gradient<CNNSoftMaxGradient>(d); }
-CNNLogSoftMaxGradientNode::CNNLogSoftMaxGradientNode(const Ref<NNImageNode>& g, const Ref<NNImageNode>& s, const Ref<NNGradientStateNode>& state)
+std::unique_ptr<GraphLayer> CNNSoftMaxGradientNode::doMakeLayer(const Ref<MTL::Device>& d) {
+  return gradient<CNNSoftMaxGradient>(d);
+}
+CNNLogSoftMaxGradientNode::CNNLogSoftMaxGradientNode(const Ref<NNImageNode>& g, const Ref<NNImageNode>& s,
+                                                     const Ref<NNGradientStateNode>& state)
     : NNGradientFilterNode({g, s}, {state}) {}
-std::unique_ptr<GraphLayer> CNNLogSoftMaxGradientNode::doMakeLayer(const Ref<MTL::Device>& d) { return gradient<CNNLogSoftMaxGradient>(d); }
+std::unique_ptr<GraphLayer> CNNLogSoftMaxGradientNode::doMakeLayer(const Ref<MTL::Device>& d) {
+  return gradient<CNNLogSoftMaxGradient>(d);
+}
 
-// --- dropout ----------------------------------------------------------------------------------------------------------
+// --- dropout
+// ----------------------------------------------------------------------------------------------------------
 
 CNNDropoutNode::CNNDropoutNode(const Ref<NNImageNode>& source) : CNNDropoutNode(source, 0.5f) {}
-CNNDropoutNode::CNNDropoutNode(const Ref<NNImageNode>& source, float keepProbability) : CNNDropoutNode(source, keepProbability, 0, {1, 1, 1}) {}
-CNNDropoutNode::CNNDropoutNode(const Ref<NNImageNode>& source, float keepProbability, std::size_t seed, MTL::Size maskStrideInPixels)
+CNNDropoutNode::CNNDropoutNode(const Ref<NNImageNode>& source, float keepProbability)
+    : CNNDropoutNode(source, keepProbability, 0, {1, 1, 1}) {}
+CNNDropoutNode::CNNDropoutNode(const Ref<NNImageNode>& source, float keepProbability, std::size_t seed,
+                               MTL::Size maskStrideInPixels)
     : NNFilterNode({source}, {}), keepProbability_(keepProbability), seed_(seed), maskStride_(maskStrideInPixels) {
   addResultState(std::make_unique<NNGradientStateNode>());
 }
-std::unique_ptr<GraphLayer> CNNDropoutNode::doMakeLayer(const Ref<MTL::Device>& d) { return unary<CNNDropout>(d, keepProbability_, seed_, maskStride_); }
-std::vector<Ref<NNGradientFilterNode>> CNNDropoutNode::doGradientFilters(const Ref<NNImageNode>& g) {
-  return {CNNDropoutGradientNode::create(g, sources_[0], gradientStateOf(resultState()), keepProbability_, seed_, maskStride_)};
+std::unique_ptr<GraphLayer> CNNDropoutNode::doMakeLayer(const Ref<MTL::Device>& d) {
+  return unary<CNNDropout>(d, keepProbability_, seed_, maskStride_);
 }
-CNNDropoutGradientNode::CNNDropoutGradientNode(const Ref<NNImageNode>& g, const Ref<NNImageNode>& s, const Ref<NNGradientStateNode>& state,
-                                               float keepProbability, std::size_t seed, MTL::Size maskStrideInPixels)
-    : NNGradientFilterNode({g, s}, {state}), keepProbability_(keepProbability), seed_(seed), maskStride_(maskStrideInPixels) {}
+std::vector<Ref<NNGradientFilterNode>> CNNDropoutNode::doGradientFilters(const Ref<NNImageNode>& g) {
+  return {CNNDropoutGradientNode::create(g, sources_[0], gradientStateOf(resultState()), keepProbability_, seed_,
+                                         maskStride_)};
+}
+CNNDropoutGradientNode::CNNDropoutGradientNode(const Ref<NNImageNode>& g, const Ref<NNImageNode>& s,
+                                               const Ref<NNGradientStateNode>& state, float keepProbability,
+                                               std::size_t seed, MTL::Size maskStrideInPixels)
+    : NNGradientFilterNode({g, s}, {state}),
+      keepProbability_(keepProbability),
+      seed_(seed),
+      maskStride_(maskStrideInPixels) {}
 std::unique_ptr<GraphLayer> CNNDropoutGradientNode::doMakeLayer(const Ref<MTL::Device>& d) {
   return gradient<CNNDropoutGradient>(d, keepProbability_, seed_, maskStride_);
 }
 
-// --- loss -------------------------------------------------------------------------------------------------------------
+// --- loss
+// -------------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -213,7 +290,9 @@ class LossLayer final : public GraphLayer {
     CNNLossLabelsBatch labels;
     for (const auto& s : call.states[0]) {
       auto l = std::dynamic_pointer_cast<CNNLossLabels>(s);
-      if (!l) base::raise("NNGraph: the source state of a loss stage is not a CNNLossLabels; give one per image, in sourceStates");
+      if (!l)
+        base::raise(
+            "NNGraph: the source state of a loss stage is not a CNNLossLabels; give one per image, in sourceStates");
       labels.push_back(std::move(l));
     }
     if (call.batch) return loss_->encodeBatch(call.commandBuffer, call.sources[0], labels);

@@ -32,7 +32,8 @@ prim::EwStep affine(std::uint8_t r, float scale, float shift) {
 }
 
 /// One operand as wide as the destination: read at its offset, repeated along axes with stride 0.
-Tensor operand(const Call& call, std::size_t index, std::size_t strideX, std::size_t strideY, std::size_t channelStride) {
+Tensor operand(const Call& call, std::size_t index, std::size_t strideX, std::size_t strideY,
+               std::size_t channelStride) {
   const Tensor& dst = call.destination;
   const SourceGeometry& g = call.geometry[index];
   Tensor t = call.window(index, g.offsetY, g.offsetX, strideY ? dst.h() : 1, strideX ? dst.w() : 1);
@@ -74,12 +75,13 @@ Ref<ImageDescriptor> CNNArithmetic::doDestinationImageDescriptor(const std::vect
     return strideA ? sizeA : strideB ? sizeB : std::size_t{1};
   };
   const auto used = [](const Image& image, const Source& s) {
-    return std::min(s.featureChannelMaxCount, image.featureChannels() - std::min(s.featureChannelOffset, image.featureChannels()));
+    return std::min(s.featureChannelMaxCount,
+                    image.featureChannels() - std::min(s.featureChannelOffset, image.featureChannels()));
   };
-  auto d = ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat::None,
-                                            extent(sources_[0].strideX, sources_[1].strideX, a.width(), b.width()),
-                                            extent(sources_[0].strideY, sources_[1].strideY, a.height(), b.height()),
-                                            doDestinationChannels({used(a, sources_[0]), used(b, sources_[1])}) + destinationFeatureChannelOffset_);
+  auto d = ImageDescriptor::imageDescriptor(
+      ImageFeatureChannelFormat::None, extent(sources_[0].strideX, sources_[1].strideX, a.width(), b.width()),
+      extent(sources_[0].strideY, sources_[1].strideY, a.height(), b.height()),
+      doDestinationChannels({used(a, sources_[0]), used(b, sources_[1])}) + destinationFeatureChannelOffset_);
   d->setNumberOfImages(a.numberOfImages());
   return d;
 }
@@ -92,8 +94,8 @@ void CNNArithmetic::doEncode(nn::Call& call) {
   }
   const std::int64_t a = call.sources[0].c(), b = call.sources[1].c();
   if (primaryChannelStride_ && secondaryChannelStride_ && a != b)
-    base::raise(who + ": the primary source has " + std::to_string(a) + " feature channels, the secondary " + std::to_string(b) +
-                "; make them equal or set a stride in feature channels to 0");
+    base::raise(who + ": the primary source has " + std::to_string(a) + " feature channels, the secondary " +
+                std::to_string(b) + "; make them equal or set a stride in feature channels to 0");
   nn::Tensor& dst = call.destination;
   prim::Elementwise ew;
   prim::Program& p = ew.program;
@@ -114,7 +116,8 @@ void CNNArithmetic::doEncode(nn::Call& call) {
   store.arg = 2;
   p.push(store);
   call.list.op(ew, {nn::operand(call, 0, sources_[0].strideX, sources_[0].strideY, primaryChannelStride_).read(),
-                    nn::operand(call, 1, sources_[1].strideX, sources_[1].strideY, secondaryChannelStride_).read(), dst.write()});
+                    nn::operand(call, 1, sources_[1].strideX, sources_[1].strideY, secondaryChannelStride_).read(),
+                    dst.write()});
 }
 
 CNNAdd::CNNAdd(const Ref<MTL::Device>& device) : CNNArithmetic(device, ArithmeticOp::Add) {}

@@ -12,14 +12,15 @@ namespace {
 
 float checkedKeep(const char* who, float keep) {
   if (!(keep > 0.f && keep < 1.f))
-    base::raise(std::string(who) + ": keepProbability is " + std::to_string(keep) + "; it must lie strictly between 0 and 1");
+    base::raise(std::string(who) + ": keepProbability is " + std::to_string(keep) +
+                "; it must lie strictly between 0 and 1");
   return keep;
 }
 
 MTL::Size checkedStride(const char* who, MTL::Size s) {
   if (s.width > 1 || s.height > 1 || s.depth > 1)
-    base::raise(std::string(who) + ": maskStrideInPixels is {" + std::to_string(s.width) + ", " + std::to_string(s.height) + ", " +
-                std::to_string(s.depth) + "}; each must be 0 (shared) or 1");
+    base::raise(std::string(who) + ": maskStrideInPixels is {" + std::to_string(s.width) + ", " +
+                std::to_string(s.height) + ", " + std::to_string(s.depth) + "}; each must be 0 (shared) or 1");
   return s;
 }
 
@@ -27,7 +28,8 @@ prim::Random describe(float keep, const MTL::Size& stride) {
   prim::Random d;
   d.kind = prim::RandomKind::Dropout;
   d.keep = keep;
-  d.maskStride = {static_cast<std::uint8_t>(stride.height), static_cast<std::uint8_t>(stride.width), static_cast<std::uint8_t>(stride.depth)};
+  d.maskStride = {static_cast<std::uint8_t>(stride.height), static_cast<std::uint8_t>(stride.width),
+                  static_cast<std::uint8_t>(stride.depth)};
   return d;
 }
 
@@ -41,8 +43,11 @@ std::vector<std::byte> CNNDropoutGradientState::maskData() {
   return {first, first + elements_};
 }
 
-CNNDropout::CNNDropout(const Ref<MTL::Device>& device, float keepProbability, std::size_t seed, MTL::Size maskStrideInPixels)
-    : CNNKernel(device), keepProbability_(checkedKeep("CNNDropout", keepProbability)), seed_(seed),
+CNNDropout::CNNDropout(const Ref<MTL::Device>& device, float keepProbability, std::size_t seed,
+                       MTL::Size maskStrideInPixels)
+    : CNNKernel(device),
+      keepProbability_(checkedKeep("CNNDropout", keepProbability)),
+      seed_(seed),
       maskStride_(checkedStride("CNNDropout", maskStrideInPixels)) {}
 
 void CNNDropout::doEncode(nn::Call& call) {
@@ -56,18 +61,23 @@ void CNNDropout::doEncode(nn::Call& call) {
     return;
   }
   d.writeMask = true;
-  const std::int64_t my = maskStride_.height ? dst.h() : 1, mx = maskStride_.width ? dst.w() : 1, mc = maskStride_.depth ? dst.c() : 1;
+  const std::int64_t my = maskStride_.height ? dst.h() : 1, mx = maskStride_.width ? dst.w() : 1,
+                     mc = maskStride_.depth ? dst.c() : 1;
   const prim::View view = prim::View::contiguous(prim::DType::U8, {dst.n(), my, mx, mc});
   const auto bytes = static_cast<std::size_t>(view.elements());
   auto* first = dynamic_cast<CNNDropoutGradientState*>(call.states[0].get());
-  if (!first) base::raise(described() + ".encode: the destination state is not a CNNDropoutGradientState; make it with resultState");
+  if (!first)
+    base::raise(described() +
+                ".encode: the destination state is not a CNNDropoutGradientState; make it with resultState");
   const bool temporary = first->temporary_;
   nn::Tensor mask{temporary ? call.list.state().newTemporary(bytes, false)
                             : std::make_shared<rt::Storage>(rt::Access::state(device_), bytes),
                   view};
   for (std::size_t i = 0; i < call.states.size(); ++i) {
     auto* state = dynamic_cast<CNNDropoutGradientState*>(call.states[i].get());
-    if (!state) base::raise(described() + ".encode: a destination state is not a CNNDropoutGradientState; make it with resultState");
+    if (!state)
+      base::raise(described() +
+                  ".encode: a destination state is not a CNNDropoutGradientState; make it with resultState");
     state->mask_ = mask.storage;
     state->elements_ = bytes / call.states.size();
     state->firstElement_ = i * state->elements_;
@@ -93,11 +103,14 @@ CNNDropoutGradientStateBatch typed(const StateBatch& states) {
 
 }  // namespace
 
-Ref<CNNDropoutGradientState> CNNDropout::resultState(const Ref<Image>& sourceImage, const std::vector<Ref<State>>& sourceStates,
+Ref<CNNDropoutGradientState> CNNDropout::resultState(const Ref<Image>& sourceImage,
+                                                     const std::vector<Ref<State>>& sourceStates,
                                                      const Ref<Image>& destinationImage) {
-  return std::static_pointer_cast<CNNDropoutGradientState>(CNNKernel::resultState(sourceImage, sourceStates, destinationImage));
+  return std::static_pointer_cast<CNNDropoutGradientState>(
+      CNNKernel::resultState(sourceImage, sourceStates, destinationImage));
 }
-CNNDropoutGradientStateBatch CNNDropout::resultStateBatch(const ImageBatch& sourceImage, const std::vector<StateBatch>& sourceStates,
+CNNDropoutGradientStateBatch CNNDropout::resultStateBatch(const ImageBatch& sourceImage,
+                                                          const std::vector<StateBatch>& sourceStates,
                                                           const ImageBatch& destinationImage) {
   return typed(CNNKernel::resultStateBatch(sourceImage, sourceStates, destinationImage));
 }
@@ -117,25 +130,31 @@ CNNDropoutGradientStateBatch CNNDropout::temporaryResultStateBatch(const Ref<MTL
 
 CNNDropoutGradient::CNNDropoutGradient(const Ref<MTL::Device>& device, float keepProbability, std::size_t seed,
                                        MTL::Size maskStrideInPixels)
-    : CNNGradientKernel(device), keepProbability_(checkedKeep("CNNDropoutGradient", keepProbability)), seed_(seed),
+    : CNNGradientKernel(device),
+      keepProbability_(checkedKeep("CNNDropoutGradient", keepProbability)),
+      seed_(seed),
       maskStride_(checkedStride("CNNDropoutGradient", maskStrideInPixels)) {}
 
 void CNNDropoutGradient::doEncode(nn::Call& call) {
   const std::string where = described() + ".encode: ";
-  if (call.states.empty()) base::raise(where + "needs the state of the forward CNNDropout; encode that with destination states");
+  if (call.states.empty())
+    base::raise(where + "needs the state of the forward CNNDropout; encode that with destination states");
   std::vector<CNNDropoutGradientState*> states;
   for (const auto& s : call.states) {
     auto* state = dynamic_cast<CNNDropoutGradientState*>(s.get());
-    if (!state || !state->mask_) base::raise(where + "a state without a mask; give the states that the forward CNNDropout's encode filled");
+    if (!state || !state->mask_)
+      base::raise(where + "a state without a mask; give the states that the forward CNNDropout's encode filled");
     states.push_back(state);
   }
   bool together = true;
   for (std::size_t i = 1; i < states.size(); ++i)
-    together = together && states[i]->mask_ == states[0]->mask_ && states[i]->firstElement_ == states[0]->firstElement_ + i * states[0]->elements_;
+    together = together && states[i]->mask_ == states[0]->mask_ &&
+               states[i]->firstElement_ == states[0]->firstElement_ + i * states[0]->elements_;
   const auto maskOf = [&](std::size_t first, std::int64_t n) {
     const auto& e = states[first]->extents_;
-    prim::View v = prim::View::contiguous(prim::DType::U8, {n, static_cast<std::int64_t>(e.height), static_cast<std::int64_t>(e.width),
-                                                            static_cast<std::int64_t>(e.depth)});
+    prim::View v = prim::View::contiguous(prim::DType::U8,
+                                          {n, static_cast<std::int64_t>(e.height), static_cast<std::int64_t>(e.width),
+                                           static_cast<std::int64_t>(e.depth)});
     v.offset = static_cast<std::int64_t>(states[first]->firstElement_);
     return nn::Tensor{states[first]->mask_, v};
   };
@@ -151,9 +170,11 @@ void CNNDropoutGradient::doEncode(nn::Call& call) {
       const auto inside = [](std::size_t stride, std::int64_t from, std::int64_t size, std::size_t extent) {
         return stride == 0 || (from >= 0 && from + size <= static_cast<std::int64_t>(extent));
       };
-      if (!inside(maskStride_.height, d.maskOffsetY, destination.h(), e.height) || !inside(maskStride_.width, d.maskOffsetX, destination.w(), e.width))
-        base::raise(where + "the destination region does not lie inside the mask of " + std::to_string(e.width) + " x " +
-                    std::to_string(e.height) + "; set secondaryOffset and clipRect as the forward kernel had them");
+      if (!inside(maskStride_.height, d.maskOffsetY, destination.h(), e.height) ||
+          !inside(maskStride_.width, d.maskOffsetX, destination.w(), e.width))
+        base::raise(where + "the destination region does not lie inside the mask of " + std::to_string(e.width) +
+                    " x " + std::to_string(e.height) +
+                    "; set secondaryOffset and clipRect as the forward kernel had them");
     }
     if (together && (states.size() == 1 || static_cast<std::int64_t>(states.size()) == g.n())) {
       call.list.op(d, {g.read(), maskOf(0, g.n()).read(), destination.write()});

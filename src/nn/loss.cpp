@@ -16,8 +16,8 @@ std::string text(const MTL::Size& s) {
 MTL::Size sizeOf(const Image& image) { return {image.width(), image.height(), image.featureChannels()}; }
 
 Ref<Image> floatImage(const Ref<MTL::Device>& device, const MTL::Size& size) {
-  return std::make_shared<Image>(
-      device, ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat::Float32, size.width, size.height, size.depth));
+  return std::make_shared<Image>(device, ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat::Float32,
+                                                                          size.width, size.height, size.depth));
 }
 
 Ref<Image> imageOf(const Ref<MTL::Device>& device, const Ref<CNNLossDataDescriptor>& data, const char* what) {
@@ -35,12 +35,14 @@ void checkGiven(const Ref<MTL::Device>& device, const Ref<Image>& image, const c
   if (std::dynamic_pointer_cast<TemporaryImage>(image))
     base::raise(who + " is a temporary image; labels outlive a command buffer, use an Image");
   if (image->numberOfImages() != 1)
-    base::raise(who + " holds " + std::to_string(image->numberOfImages()) + " images; give one CNNLossLabels per image, see batchRepresentation");
+    base::raise(who + " holds " + std::to_string(image->numberOfImages()) +
+                " images; give one CNNLossLabels per image, see batchRepresentation");
 }
 
 }  // namespace
 
-// --- descriptors ------------------------------------------------------------------------------------------------------
+// --- descriptors
+// ------------------------------------------------------------------------------------------------------
 
 Ref<CNNLossDescriptor> CNNLossDescriptor::cnnLossDescriptor(CNNLossType type, CNNReductionType reductionType) {
   auto d = std::make_shared<CNNLossDescriptor>();
@@ -51,18 +53,20 @@ Ref<CNNLossDescriptor> CNNLossDescriptor::cnnLossDescriptor(CNNLossType type, CN
 
 Ref<CNNLossDescriptor> CNNLossDescriptor::copy() const { return std::make_shared<CNNLossDescriptor>(*this); }
 
-Ref<CNNLossDataDescriptor> CNNLossDataDescriptor::cnnLossDataDescriptor(std::span<const std::byte> data, DataLayout layout,
-                                                                        MTL::Size size) {
+Ref<CNNLossDataDescriptor> CNNLossDataDescriptor::cnnLossDataDescriptor(std::span<const std::byte> data,
+                                                                        DataLayout layout, MTL::Size size) {
   constexpr std::size_t kMost = std::size_t{1} << 40;
   if (size.width == 0 || size.height == 0 || size.depth == 0 ||
       double(size.width) * double(size.height) * double(size.depth) > double(kMost))
-    base::raise("CNNLossDataDescriptor: size is " + text(size) + "; width, height and channels must each be at least 1");
+    base::raise("CNNLossDataDescriptor: size is " + text(size) +
+                "; width, height and channels must each be at least 1");
   if (layout > DataLayout::FeatureChannelsxHeightxWidth)
-    base::raise("CNNLossDataDescriptor: layout " + std::to_string(static_cast<std::size_t>(layout)) + " is not a DataLayout");
+    base::raise("CNNLossDataDescriptor: layout " + std::to_string(static_cast<std::size_t>(layout)) +
+                " is not a DataLayout");
   const std::size_t need = size.width * size.height * size.depth * sizeof(float);
   if (data.size() < need)
-    base::raise("CNNLossDataDescriptor: " + std::to_string(data.size()) + " bytes of data, " + text(size) + " float32 values need " +
-                std::to_string(need));
+    base::raise("CNNLossDataDescriptor: " + std::to_string(data.size()) + " bytes of data, " + text(size) +
+                " float32 values need " + std::to_string(need));
   auto d = std::make_shared<CNNLossDataDescriptor>();
   d->data_.assign(data.begin(), data.end());
   d->layout_ = layout;
@@ -73,7 +77,9 @@ Ref<CNNLossDataDescriptor> CNNLossDataDescriptor::cnnLossDataDescriptor(std::spa
   return d;
 }
 
-Ref<CNNLossDataDescriptor> CNNLossDataDescriptor::copy() const { return std::make_shared<CNNLossDataDescriptor>(*this); }
+Ref<CNNLossDataDescriptor> CNNLossDataDescriptor::copy() const {
+  return std::make_shared<CNNLossDataDescriptor>(*this);
+}
 
 std::vector<float> CNNLossDataDescriptor::denseValues() const {
   const bool last = layout_ == DataLayout::HeightxWidthxFeatureChannels;
@@ -81,11 +87,13 @@ std::vector<float> CNNLossDataDescriptor::denseValues() const {
   const std::size_t pixel = last ? c * sizeof(float) : sizeof(float), channel = last ? sizeof(float) : bytesPerImage_;
   const std::size_t row = w * pixel;
   const std::size_t most = data_.size();  // the distances are bounded before they are multiplied
-  const bool fits = bytesPerRow_ >= row && bytesPerRow_ <= most && (last || (bytesPerImage_ >= row && bytesPerImage_ <= most)) &&
+  const bool fits = bytesPerRow_ >= row && bytesPerRow_ <= most &&
+                    (last || (bytesPerImage_ >= row && bytesPerImage_ <= most)) &&
                     (last ? 0 : (c - 1) * channel) + (h - 1) * bytesPerRow_ + row <= most;
   if (!fits)
-    base::raise("CNNLossDataDescriptor: bytesPerRow " + std::to_string(bytesPerRow_) + " and bytesPerImage " + std::to_string(bytesPerImage_) +
-                " do not fit " + text(size_) + " values in " + std::to_string(most) + " bytes of data; give more data or smaller distances");
+    base::raise("CNNLossDataDescriptor: bytesPerRow " + std::to_string(bytesPerRow_) + " and bytesPerImage " +
+                std::to_string(bytesPerImage_) + " do not fit " + text(size_) + " values in " + std::to_string(most) +
+                " bytes of data; give more data or smaller distances");
   std::vector<float> dense(w * h * c);
   for (std::size_t y = 0, at = 0; y < h; ++y)
     for (std::size_t x = 0; x < w; ++x)
@@ -94,7 +102,8 @@ std::vector<float> CNNLossDataDescriptor::denseValues() const {
   return dense;
 }
 
-// --- labels -----------------------------------------------------------------------------------------------------------
+// --- labels
+// -----------------------------------------------------------------------------------------------------------
 
 CNNLossLabels::CNNLossLabels(const Ref<MTL::Device>& device, const Ref<CNNLossDataDescriptor>& labelsDescriptor)
     : CNNLossLabels(device, {1, 1, 1}, labelsDescriptor, nullptr) {}
@@ -117,32 +126,39 @@ CNNLossLabels::CNNLossLabels(const Ref<MTL::Device>& device, MTL::Size lossImage
     weightsImage_->writeBytes(&one, DataLayout::HeightxWidthxFeatureChannels, 0);
   }
   if (lossImageSize.width == 0 || lossImageSize.height == 0 || lossImageSize.depth == 0)
-    base::raise("CNNLossLabels: lossImageSize is " + text(lossImageSize) + "; use {1, 1, 1} or the size of the prediction");
+    base::raise("CNNLossLabels: lossImageSize is " + text(lossImageSize) +
+                "; use {1, 1, 1} or the size of the prediction");
   lossImage_ = floatImage(device, lossImageSize);
   // As resources they are synchronised and counted like any state's.
   for (const auto& image : {lossImage_, labelsImage_, weightsImage_}) addResource(image->texture());
 }
 
-// --- kernel -----------------------------------------------------------------------------------------------------------
+// --- kernel
+// -----------------------------------------------------------------------------------------------------------
 
 CNNLoss::CNNLoss(const Ref<MTL::Device>& device, const Ref<CNNLossDescriptor>& lossDescriptor) : CNNKernel(device) {
   if (!lossDescriptor) base::raise("CNNLoss: lossDescriptor is null");
   const CNNLossDescriptor& d = *lossDescriptor;
   if (d.lossType() >= CNNLossType::Count)
-    base::raise("CNNLoss: lossType " + std::to_string(static_cast<std::size_t>(d.lossType())) + " is not a CNNLossType");
+    base::raise("CNNLoss: lossType " + std::to_string(static_cast<std::size_t>(d.lossType())) +
+                " is not a CNNLossType");
   if (d.reductionType() < CNNReductionType::None || d.reductionType() >= CNNReductionType::Count)
-    base::raise("CNNLoss: reductionType " + std::to_string(static_cast<int>(d.reductionType())) + " is not a CNNReductionType");
+    base::raise("CNNLoss: reductionType " + std::to_string(static_cast<int>(d.reductionType())) +
+                " is not a CNNReductionType");
   if (d.lossType() == CNNLossType::CosineDistance && d.reductionType() != CNNReductionType::Sum)
     base::raise("CNNLoss: CosineDistance is one number an image; its reductionType must be Sum");
-  if (d.numberOfClasses() == 0 || d.numberOfClasses() > static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max()))
-    base::raise("CNNLoss: numberOfClasses is " + std::to_string(d.numberOfClasses()) + "; it must be from 1 to 2^31 - 1");
+  if (d.numberOfClasses() == 0 ||
+      d.numberOfClasses() > static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max()))
+    base::raise("CNNLoss: numberOfClasses is " + std::to_string(d.numberOfClasses()) +
+                "; it must be from 1 to 2^31 - 1");
   descriptor_ = d.copy();
 }
 
 StateBatch CNNLoss::checked(const char* method, const CNNLossLabelsBatch& labels, std::size_t images) const {
   const std::string where = described() + "." + method + ": ";
   if (labels.size() != images)
-    base::raise(where + std::to_string(labels.size()) + " labels for " + std::to_string(images) + " images; give one CNNLossLabels per image");
+    base::raise(where + std::to_string(labels.size()) + " labels for " + std::to_string(images) +
+                " images; give one CNNLossLabels per image");
   for (const auto& l : labels)
     if (!l) base::raise(where + "labels are null");
   return labels;
@@ -150,7 +166,8 @@ StateBatch CNNLoss::checked(const char* method, const CNNLossLabelsBatch& labels
 
 void CNNLoss::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceImage,
                      const Ref<CNNLossLabels>& labels, const Ref<Image>& destinationImage) {
-  encodeTo(commandBuffer, {ImageBatch{sourceImage}}, checked("encode", {labels}, 1), ImageBatch{destinationImage}, false);
+  encodeTo(commandBuffer, {ImageBatch{sourceImage}}, checked("encode", {labels}, 1), ImageBatch{destinationImage},
+           false);
 }
 Ref<Image> CNNLoss::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceImage,
                            const Ref<CNNLossLabels>& labels) {
@@ -162,7 +179,8 @@ void CNNLoss::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const Im
 }
 ImageBatch CNNLoss::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const ImageBatch& sourceImages,
                                 const CNNLossLabelsBatch& labels) {
-  return encodeNew(commandBuffer, {sourceImages}, checked("encodeBatch", labels, sourceImages.size()), nullptr, false, true);
+  return encodeNew(commandBuffer, {sourceImages}, checked("encodeBatch", labels, sourceImages.size()), nullptr, false,
+                   true);
 }
 
 namespace {
@@ -174,7 +192,8 @@ Tensor together(nn::Recorder& list, const std::vector<Tensor>& parts) {
   if (parts.size() == 1) return parts[0];
   std::array<std::int64_t, 4> dims{static_cast<std::int64_t>(parts.size()), 1, 1, 1};
   for (const Tensor& p : parts)
-    for (int axis = 1; axis < 4; ++axis) dims[static_cast<std::size_t>(axis)] = std::max(dims[static_cast<std::size_t>(axis)], p.view.dim(axis));
+    for (int axis = 1; axis < 4; ++axis)
+      dims[static_cast<std::size_t>(axis)] = std::max(dims[static_cast<std::size_t>(axis)], p.view.dim(axis));
   const Tensor all = list.temporaryImage(prim::DType::F32, dims[0], dims[1], dims[2], dims[3]);
   for (std::size_t i = 0; i < parts.size(); ++i) {
     Tensor p = parts[i];
@@ -192,15 +211,18 @@ Tensor together(nn::Recorder& list, const std::vector<Tensor>& parts) {
 
 void CNNLoss::doEncode(nn::Call& call) {
   const std::string where = described() + ".encode: ";
-  const std::int64_t n = call.destination.n(), h = call.destination.h(), w = call.destination.w(), c = call.destination.c();
+  const std::int64_t n = call.destination.n(), h = call.destination.h(), w = call.destination.w(),
+                     c = call.destination.c();
   const auto y0 = call.geometry[0].offsetY, x0 = call.geometry[0].offsetX;
   if (call.states.empty()) base::raise(where + "needs labels; use the forms that take CNNLossLabels");
   if (static_cast<std::int64_t>(call.states.size()) != n)
-    base::raise(where + std::to_string(n) + " images for one CNNLossLabels; encode them as a batch, see Image::batchRepresentation");
+    base::raise(where + std::to_string(n) +
+                " images for one CNNLossLabels; encode them as a batch, see Image::batchRepresentation");
   if (y0 < 0 || x0 < 0 || y0 + h > call.sources[0].h() || x0 + w > call.sources[0].w())
-    base::raise(where + "the region of " + std::to_string(w) + " x " + std::to_string(h) + " at (" + std::to_string(x0) + ", " +
-                std::to_string(y0) + ") reaches outside the source of " + std::to_string(call.sources[0].w()) + " x " +
-                std::to_string(call.sources[0].h()) + "; set clipRect and offset");
+    base::raise(where + "the region of " + std::to_string(w) + " x " + std::to_string(h) + " at (" +
+                std::to_string(x0) + ", " + std::to_string(y0) + ") reaches outside the source of " +
+                std::to_string(call.sources[0].w()) + " x " + std::to_string(call.sources[0].h()) +
+                "; set clipRect and offset");
 
   std::vector<CNNLossLabels*> labels;
   for (const auto& s : call.states) {
@@ -216,15 +238,17 @@ void CNNLoss::doEncode(nn::Call& call) {
     for (int axis = 1; axis < 4; ++axis) {
       if (stretches && t.view.dim(axis) == 1) continue;
       if (t.view.dim(axis) < need[axis])
-        base::raise(where + what + " are " + text(sizeOf(image)) + ", the prediction " + std::to_string(need[2]) + " x " +
-                    std::to_string(need[1]) + " x " + std::to_string(need[3]) + "; they must be at least as large");
+        base::raise(where + what + " are " + text(sizeOf(image)) + ", the prediction " + std::to_string(need[2]) +
+                    " x " + std::to_string(need[1]) + " x " + std::to_string(need[3]) +
+                    "; they must be at least as large");
       t = t.slice(axis, start[axis], length[axis]);
     }
     return t;
   };
 
   std::vector<Tensor> labelParts, weightParts, lossParts;
-  const bool weighted = std::any_of(labels.begin(), labels.end(), [](const CNNLossLabels* l) { return l->hasWeights_; });
+  const bool weighted =
+      std::any_of(labels.begin(), labels.end(), [](const CNNLossLabels* l) { return l->hasWeights_; });
   const bool single = sizeOf(*labels[0]->lossImage_) == MTL::Size{1, 1, 1};
   for (CNNLossLabels* l : labels) {
     labelParts.push_back(part(*l->labelsImage_, "labels", false));
@@ -234,8 +258,8 @@ void CNNLoss::doEncode(nn::Call& call) {
     const bool fits = single ? loss.h() == 1 && loss.w() == 1 && loss.c() == 1
                              : loss.h() == source.h() && loss.w() == source.w() && loss.c() == source.c();
     if (!fits)
-      base::raise(where + "lossImageSize is " + text(sizeOf(*l->lossImage_)) + ", the prediction " + std::to_string(source.w()) + " x " +
-                  std::to_string(source.h()) + " x " + std::to_string(source.c()) +
+      base::raise(where + "lossImageSize is " + text(sizeOf(*l->lossImage_)) + ", the prediction " +
+                  std::to_string(source.w()) + " x " + std::to_string(source.h()) + " x " + std::to_string(source.c()) +
                   "; use {1, 1, 1} or the prediction's size, the same for all images");
     lossParts.push_back(single ? loss : loss.slice(1, y0, h).slice(2, x0, w));
   }
@@ -257,7 +281,9 @@ void CNNLoss::doEncode(nn::Call& call) {
 
   std::vector<rt::Operand> operands{call.aligned(0).read(), together(call.list, labelParts).read()};
   if (weighted) operands.push_back(together(call.list, weightParts).read());
-  const Tensor loss = n == 1 ? lossParts[0] : single ? call.list.temporary(prim::DType::F32, {n, 1, 1, 1}) : call.list.temporaryImage(prim::DType::F32, n, h, w, c);
+  const Tensor loss = n == 1   ? lossParts[0]
+                      : single ? call.list.temporary(prim::DType::F32, {n, 1, 1, 1})
+                               : call.list.temporaryImage(prim::DType::F32, n, h, w, c);
   operands.push_back(loss.write());
   operands.push_back(call.destination.write());
   call.list.op(d, operands, scalars);

@@ -10,12 +10,15 @@ namespace kovar::MPS {
 namespace {
 
 Ref<NNNeuronDescriptor> checked(const char* who, const Ref<NNNeuronDescriptor>& d) {
-  if (!d) base::raise(std::string(who) + ": neuronDescriptor is null; make one with NNNeuronDescriptor::cnnNeuronDescriptor(type, ...)");
+  if (!d)
+    base::raise(std::string(who) +
+                ": neuronDescriptor is null; make one with NNNeuronDescriptor::cnnNeuronDescriptor(type, ...)");
   const auto type = static_cast<std::int32_t>(d->neuronType());
   if (type < 0 || d->neuronType() >= CNNNeuronType::Count)
     base::raise(std::string(who) + ": neuron type " + std::to_string(type) + " is not a CNNNeuronType");
   if (d->neuronType() == CNNNeuronType::PReLU && d->data().empty())
-    base::raise(std::string(who) + ": a PReLU without slopes; make its descriptor with cnnNeuronPReLUDescriptor(data, noCopy)");
+    base::raise(std::string(who) +
+                ": a PReLU without slopes; make its descriptor with cnnNeuronPReLUDescriptor(data, noCopy)");
   return d->copy();
 }
 
@@ -26,7 +29,8 @@ rt::StorageRef uploadSlopes(const Ref<MTL::Device>& device, const NNNeuronDescri
 }
 
 /// The step for a descriptor: value in `x`, slopes in `slopes`, gradient in `g` (gradients only); result in register 0.
-prim::EwStep neuronStep(const NNNeuronDescriptor& d, prim::EwOp op, std::uint8_t x, std::uint8_t slopes, std::uint8_t g) {
+prim::EwStep neuronStep(const NNNeuronDescriptor& d, prim::EwOp op, std::uint8_t x, std::uint8_t slopes,
+                        std::uint8_t g) {
   prim::EwStep s;
   s.op = op;
   s.a = x;
@@ -37,19 +41,22 @@ prim::EwStep neuronStep(const NNNeuronDescriptor& d, prim::EwOp op, std::uint8_t
   return s;
 }
 
-std::vector<nn::Tensor> slopeArgument(const std::string& who, const rt::StorageRef& slopes, const nn::Tensor& destination) {
+std::vector<nn::Tensor> slopeArgument(const std::string& who, const rt::StorageRef& slopes,
+                                      const nn::Tensor& destination) {
   if (!slopes) return {};
   const std::size_t have = slopes->bytes() / sizeof(float);
   if (static_cast<std::int64_t>(have) < destination.c())
-    base::raise(who + ": the PReLU has " + std::to_string(have) + " slopes, the source " + std::to_string(destination.c()) +
-                " feature channels; give one slope per channel");
+    base::raise(who + ": the PReLU has " + std::to_string(have) + " slopes, the source " +
+                std::to_string(destination.c()) + " feature channels; give one slope per channel");
   return {nn::channelVector(slopes, destination.n(), destination.h(), destination.w(), destination.c())};
 }
 
 }  // namespace
 
 CNNNeuron::CNNNeuron(const Ref<MTL::Device>& device, const Ref<NNNeuronDescriptor>& neuronDescriptor)
-    : CNNKernel(device), descriptor_(checked("CNNNeuron", neuronDescriptor)), slopes_(uploadSlopes(device, *descriptor_)) {}
+    : CNNKernel(device),
+      descriptor_(checked("CNNNeuron", neuronDescriptor)),
+      slopes_(uploadSlopes(device, *descriptor_)) {}
 
 void CNNNeuron::doEncode(nn::Call& call) {
   nn::encodePointwise(call, slopeArgument(described() + ".encode", slopes_, call.destination),
@@ -59,12 +66,14 @@ void CNNNeuron::doEncode(nn::Call& call) {
 Ref<State> CNNNeuron::doResultState(const nn::StateRequest& request) { return nn::Access::plainGradientState(request); }
 
 CNNNeuronGradient::CNNNeuronGradient(const Ref<MTL::Device>& device, const Ref<NNNeuronDescriptor>& neuronDescriptor)
-    : CNNGradientKernel(device), descriptor_(checked("CNNNeuronGradient", neuronDescriptor)),
+    : CNNGradientKernel(device),
+      descriptor_(checked("CNNNeuronGradient", neuronDescriptor)),
       slopes_(uploadSlopes(device, *descriptor_)) {}
 
 void CNNNeuronGradient::doEncode(nn::Call& call) {
-  nn::encodePointwiseGradient(call, slopeArgument(described() + ".encode", slopes_, call.destination),
-                              [&](prim::Program& p) { p.push(neuronStep(*descriptor_, prim::EwOp::NeuronGrad, 1, 2, 0)); });
+  nn::encodePointwiseGradient(
+      call, slopeArgument(described() + ".encode", slopes_, call.destination),
+      [&](prim::Program& p) { p.push(neuronStep(*descriptor_, prim::EwOp::NeuronGrad, 1, 2, 0)); });
 }
 
 namespace {
@@ -82,18 +91,25 @@ using Type = CNNNeuronType;
 
 }  // namespace
 
-CNNNeuronLinear::CNNNeuronLinear(const Ref<MTL::Device>& device, float a, float b) : CNNNeuron(device, make(Type::Linear, a, b)) {}
+CNNNeuronLinear::CNNNeuronLinear(const Ref<MTL::Device>& device, float a, float b)
+    : CNNNeuron(device, make(Type::Linear, a, b)) {}
 CNNNeuronReLU::CNNNeuronReLU(const Ref<MTL::Device>& device, float a) : CNNNeuron(device, make(Type::ReLU, a)) {}
-CNNNeuronPReLU::CNNNeuronPReLU(const Ref<MTL::Device>& device, const float* a, std::size_t count) : CNNNeuron(device, makePReLU(a, count)) {}
+CNNNeuronPReLU::CNNNeuronPReLU(const Ref<MTL::Device>& device, const float* a, std::size_t count)
+    : CNNNeuron(device, makePReLU(a, count)) {}
 CNNNeuronSigmoid::CNNNeuronSigmoid(const Ref<MTL::Device>& device) : CNNNeuron(device, make(Type::Sigmoid)) {}
-CNNNeuronHardSigmoid::CNNNeuronHardSigmoid(const Ref<MTL::Device>& device, float a, float b) : CNNNeuron(device, make(Type::HardSigmoid, a, b)) {}
-CNNNeuronTanH::CNNNeuronTanH(const Ref<MTL::Device>& device, float a, float b) : CNNNeuron(device, make(Type::TanH, a, b)) {}
+CNNNeuronHardSigmoid::CNNNeuronHardSigmoid(const Ref<MTL::Device>& device, float a, float b)
+    : CNNNeuron(device, make(Type::HardSigmoid, a, b)) {}
+CNNNeuronTanH::CNNNeuronTanH(const Ref<MTL::Device>& device, float a, float b)
+    : CNNNeuron(device, make(Type::TanH, a, b)) {}
 CNNNeuronAbsolute::CNNNeuronAbsolute(const Ref<MTL::Device>& device) : CNNNeuron(device, make(Type::Absolute)) {}
-CNNNeuronSoftPlus::CNNNeuronSoftPlus(const Ref<MTL::Device>& device, float a, float b) : CNNNeuron(device, make(Type::SoftPlus, a, b)) {}
+CNNNeuronSoftPlus::CNNNeuronSoftPlus(const Ref<MTL::Device>& device, float a, float b)
+    : CNNNeuron(device, make(Type::SoftPlus, a, b)) {}
 CNNNeuronSoftSign::CNNNeuronSoftSign(const Ref<MTL::Device>& device) : CNNNeuron(device, make(Type::SoftSign)) {}
 CNNNeuronELU::CNNNeuronELU(const Ref<MTL::Device>& device, float a) : CNNNeuron(device, make(Type::ELU, a)) {}
-CNNNeuronReLUN::CNNNeuronReLUN(const Ref<MTL::Device>& device, float a, float b) : CNNNeuron(device, make(Type::ReLUN, a, b)) {}
-CNNNeuronPower::CNNNeuronPower(const Ref<MTL::Device>& device, float a, float b, float c) : CNNNeuron(device, make(Type::Power, a, b, c)) {}
+CNNNeuronReLUN::CNNNeuronReLUN(const Ref<MTL::Device>& device, float a, float b)
+    : CNNNeuron(device, make(Type::ReLUN, a, b)) {}
+CNNNeuronPower::CNNNeuronPower(const Ref<MTL::Device>& device, float a, float b, float c)
+    : CNNNeuron(device, make(Type::Power, a, b, c)) {}
 CNNNeuronExponential::CNNNeuronExponential(const Ref<MTL::Device>& device, float a, float b, float c)
     : CNNNeuron(device, make(Type::Exponential, a, b, c)) {}
 CNNNeuronLogarithm::CNNNeuronLogarithm(const Ref<MTL::Device>& device, float a, float b, float c)

@@ -15,7 +15,8 @@ namespace kovar::nn {
 namespace {
 
 /// One vector or matrix argument with its name for messages.
-template <class T> struct Named {
+template <class T>
+struct Named {
   const char* name;
   const Ref<T>& object;
 };
@@ -33,17 +34,18 @@ std::size_t offsetOf(const MPS::Matrix& m, std::size_t index) { return m.offset(
 
 /// For messages.
 std::string shapeOf(const MPS::Vector& v) {
-  return std::to_string(v.vectors()) + (v.vectors() == 1 ? " vector" : " vectors") + " of " + std::to_string(v.length());
+  return std::to_string(v.vectors()) + (v.vectors() == 1 ? " vector" : " vectors") + " of " +
+         std::to_string(v.length());
 }
 std::string shapeOf(const MPS::Matrix& m) {
-  return std::to_string(m.matrices()) + (m.matrices() == 1 ? " matrix" : " matrices") + " of " + std::to_string(m.rows()) + " x " +
-         std::to_string(m.columns());
+  return std::to_string(m.matrices()) + (m.matrices() == 1 ? " matrix" : " matrices") + " of " +
+         std::to_string(m.rows()) + " x " + std::to_string(m.columns());
 }
 
 }  // namespace
 
-/// The updates of one encode: first all are collected and checked, then all are appended, so that a wrong argument leaves
-/// the command buffer as it was.
+/// The updates of one encode: first all are collected and checked, then all are appended, so that a wrong argument
+/// leaves the command buffer as it was.
 class StepEncoder {
  public:
   StepEncoder(const MPS::NNOptimizer& optimizer, const Ref<MTL::CommandBuffer>& commandBuffer)
@@ -55,7 +57,8 @@ class StepEncoder {
   }
 
   /// An update of vectors or matrices as given by the caller.
-  template <class T> void add(Named<T> gradient, Named<T> values, const std::vector<Named<T>>& states, Named<T> result) {
+  template <class T>
+  void add(Named<T> gradient, Named<T> values, const std::vector<Named<T>>& states, Named<T> result) {
     check(values);
     const T& v = *values.object;
     for (const auto& n : {gradient, result}) check(n, v);
@@ -70,9 +73,10 @@ class StepEncoder {
     }
   }
 
-  /// An update of a convolution's weights and biases. `states` holds, per kind of state, the vectors for weights and biases;
-  /// without any state both are updated.
-  void add(const Ref<MPS::CNNConvolutionGradientState>& gradient, const Ref<MPS::CNNConvolutionWeightsAndBiasesState>& source,
+  /// An update of a convolution's weights and biases. `states` holds, per kind of state, the vectors for weights and
+  /// biases; without any state both are updated.
+  void add(const Ref<MPS::CNNConvolutionGradientState>& gradient,
+           const Ref<MPS::CNNConvolutionWeightsAndBiasesState>& source,
            const std::vector<std::pair<const char*, const std::vector<Ref<MPS::Vector>>*>>& states,
            const Ref<MPS::CNNConvolutionWeightsAndBiasesState>& result) {
     check(gradient, "convolutionGradientState");
@@ -80,19 +84,21 @@ class StepEncoder {
     check(result, "resultState");
     bool biasesToo = source->biases() && result->biases();
     for (const auto& [name, vectors] : states) {
-      if (vectors->empty()) refuse(std::string(name) + " is empty; give one vector for the weights and, where biases learn, one for them");
+      if (vectors->empty())
+        refuse(std::string(name) + " is empty; give one vector for the weights and, where biases learn, one for them");
       if (vectors->size() != states.front().second->size())
-        refuse(std::string(name) + " has " + std::to_string(vectors->size()) + " vectors, " + states.front().first + " " +
-               std::to_string(states.front().second->size()) + "; give as many of each");
+        refuse(std::string(name) + " has " + std::to_string(vectors->size()) + " vectors, " + states.front().first +
+               " " + std::to_string(states.front().second->size()) + "; give as many of each");
     }
     const bool biasesLearn = biasesToo && (states.empty() || states.front().second->size() > 1);
-    addParameter("weights", gradient->gradientForWeights(), source->weights(), source->weightsOffset(), states, 0, result->weights(),
-                 result->weightsOffset());
+    addParameter("weights", gradient->gradientForWeights(), source->weights(), source->weightsOffset(), states, 0,
+                 result->weights(), result->weightsOffset());
     if (biasesLearn)
-      addParameter("biases", gradient->gradientForBiases(), source->biases(), source->biasesOffset(), states, 1, result->biases(),
-                   result->biasesOffset());
+      addParameter("biases", gradient->gradientForBiases(), source->biases(), source->biasesOffset(), states, 1,
+                   result->biases(), result->biasesOffset());
     else if (biasesToo && (source->biases() != result->biases() || source->biasesOffset() != result->biasesOffset()))
-      addCopy(gradient->gradientForBiases()->length(), source->biases(), source->biasesOffset(), result->biases(), result->biasesOffset());
+      addCopy(gradient->gradientForBiases()->length(), source->biases(), source->biasesOffset(), result->biases(),
+              result->biasesOffset());
     read_ = {gradient, source};
   }
 
@@ -132,7 +138,8 @@ class StepEncoder {
 
   [[noreturn]] void refuse(const std::string& text) const { base::raise(where_ + text); }
 
-  template <class T> void check(const Named<T>& n) const {
+  template <class T>
+  void check(const Named<T>& n) const {
     if (!n.object) refuse(std::string(n.name) + " is null");
     if (n.object->device() != optimizer_.device()) refuse(std::string(n.name) + " belongs to another device");
     const MPS::DataType type = n.object->dataType();
@@ -140,47 +147,58 @@ class StepEncoder {
       refuse(std::string(n.name) + " has another data type than Float32 and Float16");
   }
 
-  template <class T> void check(const Named<T>& n, const T& values) const {
+  template <class T>
+  void check(const Named<T>& n, const T& values) const {
     check(n);
     const T& t = *n.object;
     if (rowsOf(t) < rowsOf(values) || columnsOf(t) < columnsOf(values) || matricesOf(t) < matricesOf(values))
-      refuse(std::string(n.name) + " has " + shapeOf(t) + ", the values " + shapeOf(values) + "; it must be at least as large");
+      refuse(std::string(n.name) + " has " + shapeOf(t) + ", the values " + shapeOf(values) +
+             "; it must be at least as large");
   }
 
-  template <class S> void check(const Ref<S>& state, const char* name) const {
+  template <class S>
+  void check(const Ref<S>& state, const char* name) const {
     if (!state) refuse(std::string(name) + " is null");
     if (Access::device(*state) != optimizer_.device()) refuse(std::string(name) + " belongs to another device");
     if (state->isTemporary() && state->readCount() == 0)
-      refuse(std::string(name) + " is used up: its readCount is 0; raise readCount before the encode that read it last");
+      refuse(std::string(name) +
+             " is used up: its readCount is 0; raise readCount before the encode that read it last");
   }
 
   Tensor part(const std::string& name, const Ref<MTL::Buffer>& buffer, std::size_t offset, std::size_t length) const {
     if (buffer->length() < offset || buffer->length() - offset < length * sizeof(float))
-      refuse(name + " has " + std::to_string(buffer->length()) + " bytes, " + std::to_string(length) + " floats from byte " +
-             std::to_string(offset) + " on are needed; source, result and gradient must be of one convolution");
+      refuse(name + " has " + std::to_string(buffer->length()) + " bytes, " + std::to_string(length) +
+             " floats from byte " + std::to_string(offset) +
+             " on are needed; source, result and gradient must be of one convolution");
     return bufferTensor(buffer, offset, length);
   }
 
-  void addParameter(const std::string& what, const Ref<MTL::Buffer>& gradient, const Ref<MTL::Buffer>& values, std::size_t valuesOffset,
-                    const std::vector<std::pair<const char*, const std::vector<Ref<MPS::Vector>>*>>& states, std::size_t index,
-                    const Ref<MTL::Buffer>& result, std::size_t resultOffset) {
+  void addParameter(const std::string& what, const Ref<MTL::Buffer>& gradient, const Ref<MTL::Buffer>& values,
+                    std::size_t valuesOffset,
+                    const std::vector<std::pair<const char*, const std::vector<Ref<MPS::Vector>>*>>& states,
+                    std::size_t index, const Ref<MTL::Buffer>& result, std::size_t resultOffset) {
     const std::size_t length = gradient->length() / sizeof(float);
-    Update u{part("the gradient of " + what, gradient, 0, length), part("the source's " + what, values, valuesOffset, length), {},
+    Update u{part("the gradient of " + what, gradient, 0, length),
+             part("the source's " + what, values, valuesOffset, length),
+             {},
              part("the result's " + what, result, resultOffset, length)};
     for (const auto& [name, vectors] : states) {
       const std::string element = std::string(name) + "[" + std::to_string(index) + "]";
       const Named<MPS::Vector> n{element.c_str(), (*vectors)[index]};
       check(n);
       if (n.object->length() < length)
-        refuse(element + " has " + std::to_string(n.object->length()) + " elements, the convolution " + std::to_string(length) + " " + what);
+        refuse(element + " has " + std::to_string(n.object->length()) + " elements, the convolution " +
+               std::to_string(length) + " " + what);
       u.states.push_back(vectorTensor(*n.object, length));
     }
     updates_.push_back(std::move(u));
   }
 
-  void addCopy(std::size_t bytes, const Ref<MTL::Buffer>& from, std::size_t fromOffset, const Ref<MTL::Buffer>& to, std::size_t toOffset) {
+  void addCopy(std::size_t bytes, const Ref<MTL::Buffer>& from, std::size_t fromOffset, const Ref<MTL::Buffer>& to,
+               std::size_t toOffset) {
     const std::size_t length = bytes / sizeof(float);
-    copies_.emplace_back(part("the source's biases", from, fromOffset, length), part("the result's biases", to, toOffset, length));
+    copies_.emplace_back(part("the source's biases", from, fromOffset, length),
+                         part("the result's biases", to, toOffset, length));
   }
 
   const MPS::NNOptimizer& optimizer_;
@@ -196,13 +214,16 @@ class StepEncoder {
 namespace kovar::MPS {
 namespace {
 
-template <class T> T finite(T value, const std::string& where, const char* property) {
-  if (!std::isfinite(value)) base::raise(where + ": " + property + " is " + std::to_string(value) + "; give a finite number");
+template <class T>
+T finite(T value, const std::string& where, const char* property) {
+  if (!std::isfinite(value))
+    base::raise(where + ": " + property + " is " + std::to_string(value) + "; give a finite number");
   return value;
 }
 
 Ref<NNOptimizerDescriptor> plain(const char* who, float learningRate) {
-  return NNOptimizerDescriptor::optimizerDescriptor(finite(learningRate, who, "learningRate"), 1.f, NNRegularizationType::None, 0.f);
+  return NNOptimizerDescriptor::optimizerDescriptor(finite(learningRate, who, "learningRate"), 1.f,
+                                                    NNRegularizationType::None, 0.f);
 }
 
 using Vectors = std::vector<Ref<Vector>>;
@@ -211,12 +232,14 @@ using nn::StepEncoder;
 
 }  // namespace
 
-// --- descriptor -------------------------------------------------------------------------------------------------------
+// --- descriptor
+// -------------------------------------------------------------------------------------------------------
 
-NNOptimizerDescriptor::NNOptimizerDescriptor(float learningRate, float gradientRescale, NNRegularizationType regularizationType,
-                                             float regularizationScale)
+NNOptimizerDescriptor::NNOptimizerDescriptor(float learningRate, float gradientRescale,
+                                             NNRegularizationType regularizationType, float regularizationScale)
     : learningRate_(finite(learningRate, "NNOptimizerDescriptor", "learningRate")),
-      gradientRescale_(finite(gradientRescale, "NNOptimizerDescriptor", "gradientRescale")), regularizationType_(regularizationType),
+      gradientRescale_(finite(gradientRescale, "NNOptimizerDescriptor", "gradientRescale")),
+      regularizationType_(regularizationType),
       regularizationScale_(finite(regularizationScale, "NNOptimizerDescriptor", "regularizationScale")) {}
 
 NNOptimizerDescriptor::NNOptimizerDescriptor(float learningRate, float gradientRescale, bool applyGradientClipping,
@@ -231,7 +254,8 @@ NNOptimizerDescriptor::NNOptimizerDescriptor(float learningRate, float gradientR
 Ref<NNOptimizerDescriptor> NNOptimizerDescriptor::optimizerDescriptor(float learningRate, float gradientRescale,
                                                                       NNRegularizationType regularizationType,
                                                                       float regularizationScale) {
-  return std::make_shared<NNOptimizerDescriptor>(learningRate, gradientRescale, regularizationType, regularizationScale);
+  return std::make_shared<NNOptimizerDescriptor>(learningRate, gradientRescale, regularizationType,
+                                                 regularizationScale);
 }
 
 Ref<NNOptimizerDescriptor> NNOptimizerDescriptor::optimizerDescriptor(float learningRate, float gradientRescale,
@@ -239,8 +263,8 @@ Ref<NNOptimizerDescriptor> NNOptimizerDescriptor::optimizerDescriptor(float lear
                                                                       float gradientClipMin,
                                                                       NNRegularizationType regularizationType,
                                                                       float regularizationScale) {
-  return std::make_shared<NNOptimizerDescriptor>(learningRate, gradientRescale, applyGradientClipping, gradientClipMax, gradientClipMin,
-                                                 regularizationType, regularizationScale);
+  return std::make_shared<NNOptimizerDescriptor>(learningRate, gradientRescale, applyGradientClipping, gradientClipMax,
+                                                 gradientClipMin, regularizationType, regularizationScale);
 }
 
 void NNOptimizerDescriptor::setLearningRate(float learningRate) {
@@ -250,21 +274,24 @@ void NNOptimizerDescriptor::setGradientRescale(float gradientRescale) {
   gradientRescale_ = finite(gradientRescale, "NNOptimizerDescriptor.setGradientRescale", "gradientRescale");
 }
 void NNOptimizerDescriptor::setRegularizationScale(float regularizationScale) {
-  regularizationScale_ = finite(regularizationScale, "NNOptimizerDescriptor.setRegularizationScale", "regularizationScale");
+  regularizationScale_ =
+      finite(regularizationScale, "NNOptimizerDescriptor.setRegularizationScale", "regularizationScale");
 }
 
-// --- base -------------------------------------------------------------------------------------------------------------
+// --- base
+// -------------------------------------------------------------------------------------------------------------
 
-NNOptimizer::NNOptimizer(const Ref<MTL::Device>& device, const Ref<NNOptimizerDescriptor>& optimizerDescriptor, const char* who)
+NNOptimizer::NNOptimizer(const Ref<MTL::Device>& device, const Ref<NNOptimizerDescriptor>& optimizerDescriptor,
+                         const char* who)
     : Kernel(device) {
   if (!optimizerDescriptor) base::raise(std::string(who) + ": optimizerDescriptor is null");
   const NNOptimizerDescriptor& d = *optimizerDescriptor;
   if (!(d.gradientClipMin() <= d.gradientClipMax()))
-    base::raise(std::string(who) + ": gradientClipMin " + std::to_string(d.gradientClipMin()) + " is above gradientClipMax " +
-                std::to_string(d.gradientClipMax()));
+    base::raise(std::string(who) + ": gradientClipMin " + std::to_string(d.gradientClipMin()) +
+                " is above gradientClipMax " + std::to_string(d.gradientClipMax()));
   if (d.regularizationType() > NNRegularizationType::L2)
-    base::raise(std::string(who) + ": regularizationType " + std::to_string(static_cast<std::size_t>(d.regularizationType())) +
-                " is not a NNRegularizationType");
+    base::raise(std::string(who) + ": regularizationType " +
+                std::to_string(static_cast<std::size_t>(d.regularizationType())) + " is not a NNRegularizationType");
   learningRate_ = d.learningRate();
   gradientRescale_ = d.gradientRescale();
   applyGradientClipping_ = d.applyGradientClipping();
@@ -278,7 +305,8 @@ void NNOptimizer::setLearningRate(float newLearningRate) {
   learningRate_ = finite(newLearningRate, described() + ".setLearningRate", "learningRate");
 }
 
-// --- gradient descent -------------------------------------------------------------------------------------------------
+// --- gradient descent
+// -------------------------------------------------------------------------------------------------
 
 using Sgd = NNOptimizerStochasticGradientDescent;
 
@@ -304,7 +332,8 @@ void Sgd::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Vector>
   StepEncoder steps(*this, commandBuffer);
   std::vector<nn::Named<Vector>> states;
   if (momentum) states.push_back({"inputMomentumVector", momentum});
-  steps.add<Vector>({"inputGradientVector", gradient}, {"inputValuesVector", values}, states, {"resultValuesVector", result});
+  steps.add<Vector>({"inputGradientVector", gradient}, {"inputValuesVector", values}, states,
+                    {"resultValuesVector", result});
   append(steps, momentum != nullptr);
 }
 void Sgd::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Matrix>& gradient, const Ref<Matrix>& values,
@@ -312,7 +341,8 @@ void Sgd::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Matrix>
   StepEncoder steps(*this, commandBuffer);
   std::vector<nn::Named<Matrix>> states;
   if (momentum) states.push_back({"inputMomentumMatrix", momentum});
-  steps.add<Matrix>({"inputGradientMatrix", gradient}, {"inputValuesMatrix", values}, states, {"resultValuesMatrix", result});
+  steps.add<Matrix>({"inputGradientMatrix", gradient}, {"inputValuesMatrix", values}, states,
+                    {"resultValuesMatrix", result});
   append(steps, momentum != nullptr);
 }
 void Sgd::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<CNNConvolutionGradientState>& gradient,
@@ -325,14 +355,16 @@ void Sgd::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<CNNConv
   append(steps, !momentum.empty());
 }
 
-// --- RMSProp ----------------------------------------------------------------------------------------------------------
+// --- RMSProp
+// ----------------------------------------------------------------------------------------------------------
 
 NNOptimizerRMSProp::NNOptimizerRMSProp(const Ref<MTL::Device>& device, float learningRate)
     : NNOptimizerRMSProp(device, 0.9, 1e-8f, plain("NNOptimizerRMSProp", learningRate)) {}
 
 NNOptimizerRMSProp::NNOptimizerRMSProp(const Ref<MTL::Device>& device, double decay, float epsilon,
                                        const Ref<NNOptimizerDescriptor>& optimizerDescriptor)
-    : NNOptimizer(device, optimizerDescriptor, "NNOptimizerRMSProp"), decay_(finite(decay, "NNOptimizerRMSProp", "decay")),
+    : NNOptimizer(device, optimizerDescriptor, "NNOptimizerRMSProp"),
+      decay_(finite(decay, "NNOptimizerRMSProp", "decay")),
       epsilon_(finite(epsilon, "NNOptimizerRMSProp", "epsilon")) {}
 
 void NNOptimizerRMSProp::append(StepEncoder& steps) const {
@@ -344,21 +376,22 @@ void NNOptimizerRMSProp::append(StepEncoder& steps) const {
   steps.append(prim::StepKind::RmsProp, s);
 }
 
-void NNOptimizerRMSProp::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Vector>& gradient, const Ref<Vector>& values,
-                                const Ref<Vector>& sumOfSquares, const Ref<Vector>& result) {
+void NNOptimizerRMSProp::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Vector>& gradient,
+                                const Ref<Vector>& values, const Ref<Vector>& sumOfSquares, const Ref<Vector>& result) {
   StepEncoder steps(*this, commandBuffer);
-  steps.add<Vector>({"inputGradientVector", gradient}, {"inputValuesVector", values}, {{"inputSumOfSquaresVector", sumOfSquares}},
-                    {"resultValuesVector", result});
+  steps.add<Vector>({"inputGradientVector", gradient}, {"inputValuesVector", values},
+                    {{"inputSumOfSquaresVector", sumOfSquares}}, {"resultValuesVector", result});
   append(steps);
 }
-void NNOptimizerRMSProp::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Matrix>& gradient, const Ref<Matrix>& values,
-                                const Ref<Matrix>& sumOfSquares, const Ref<Matrix>& result) {
+void NNOptimizerRMSProp::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Matrix>& gradient,
+                                const Ref<Matrix>& values, const Ref<Matrix>& sumOfSquares, const Ref<Matrix>& result) {
   StepEncoder steps(*this, commandBuffer);
-  steps.add<Matrix>({"inputGradientMatrix", gradient}, {"inputValuesMatrix", values}, {{"inputSumOfSquaresMatrix", sumOfSquares}},
-                    {"resultValuesMatrix", result});
+  steps.add<Matrix>({"inputGradientMatrix", gradient}, {"inputValuesMatrix", values},
+                    {{"inputSumOfSquaresMatrix", sumOfSquares}}, {"resultValuesMatrix", result});
   append(steps);
 }
-void NNOptimizerRMSProp::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<CNNConvolutionGradientState>& gradient,
+void NNOptimizerRMSProp::encode(const Ref<MTL::CommandBuffer>& commandBuffer,
+                                const Ref<CNNConvolutionGradientState>& gradient,
                                 const Ref<CNNConvolutionWeightsAndBiasesState>& source, const Vectors& sumOfSquares,
                                 const Ref<CNNConvolutionWeightsAndBiasesState>& result) {
   StepEncoder steps(*this, commandBuffer);
@@ -366,13 +399,15 @@ void NNOptimizerRMSProp::encode(const Ref<MTL::CommandBuffer>& commandBuffer, co
   append(steps);
 }
 
-// --- Adam -------------------------------------------------------------------------------------------------------------
+// --- Adam
+// -------------------------------------------------------------------------------------------------------------
 
 namespace {
 
 double checkedBeta(double beta, const char* name) {
   if (!(beta >= 0.0 && beta < 1.0))
-    base::raise(std::string("NNOptimizerAdam: ") + name + " is " + std::to_string(beta) + "; it must be at least 0 and below 1");
+    base::raise(std::string("NNOptimizerAdam: ") + name + " is " + std::to_string(beta) +
+                "; it must be at least 0 and below 1");
   return beta;
 }
 
@@ -381,10 +416,13 @@ double checkedBeta(double beta, const char* name) {
 NNOptimizerAdam::NNOptimizerAdam(const Ref<MTL::Device>& device, float learningRate)
     : NNOptimizerAdam(device, 0.9, 0.999, 1e-8f, 0, plain("NNOptimizerAdam", learningRate)) {}
 
-NNOptimizerAdam::NNOptimizerAdam(const Ref<MTL::Device>& device, double beta1, double beta2, float epsilon, std::size_t timeStep,
-                                 const Ref<NNOptimizerDescriptor>& optimizerDescriptor)
-    : NNOptimizer(device, optimizerDescriptor, "NNOptimizerAdam"), beta1_(checkedBeta(beta1, "beta1")), beta2_(checkedBeta(beta2, "beta2")),
-      epsilon_(finite(epsilon, "NNOptimizerAdam", "epsilon")), timeStep_(timeStep) {}
+NNOptimizerAdam::NNOptimizerAdam(const Ref<MTL::Device>& device, double beta1, double beta2, float epsilon,
+                                 std::size_t timeStep, const Ref<NNOptimizerDescriptor>& optimizerDescriptor)
+    : NNOptimizer(device, optimizerDescriptor, "NNOptimizerAdam"),
+      beta1_(checkedBeta(beta1, "beta1")),
+      beta2_(checkedBeta(beta2, "beta2")),
+      epsilon_(finite(epsilon, "NNOptimizerAdam", "epsilon")),
+      timeStep_(timeStep) {}
 
 void NNOptimizerAdam::append(StepEncoder& steps, bool maximum) {
   prim::Scalars s;
@@ -397,40 +435,47 @@ void NNOptimizerAdam::append(StepEncoder& steps, bool maximum) {
   ++timeStep_;
 }
 
-void NNOptimizerAdam::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Vector>& gradient, const Ref<Vector>& values,
-                             const Ref<Vector>& momentum, const Ref<Vector>& velocity, const Ref<Vector>& result) {
-  encode(commandBuffer, gradient, values, momentum, velocity, nullptr, result);
-}
-void NNOptimizerAdam::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Matrix>& gradient, const Ref<Matrix>& values,
-                             const Ref<Matrix>& momentum, const Ref<Matrix>& velocity, const Ref<Matrix>& result) {
-  encode(commandBuffer, gradient, values, momentum, velocity, nullptr, result);
-}
-void NNOptimizerAdam::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Vector>& gradient, const Ref<Vector>& values,
-                             const Ref<Vector>& momentum, const Ref<Vector>& velocity, const Ref<Vector>& maximumVelocity,
+void NNOptimizerAdam::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Vector>& gradient,
+                             const Ref<Vector>& values, const Ref<Vector>& momentum, const Ref<Vector>& velocity,
                              const Ref<Vector>& result) {
+  encode(commandBuffer, gradient, values, momentum, velocity, nullptr, result);
+}
+void NNOptimizerAdam::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Matrix>& gradient,
+                             const Ref<Matrix>& values, const Ref<Matrix>& momentum, const Ref<Matrix>& velocity,
+                             const Ref<Matrix>& result) {
+  encode(commandBuffer, gradient, values, momentum, velocity, nullptr, result);
+}
+void NNOptimizerAdam::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Vector>& gradient,
+                             const Ref<Vector>& values, const Ref<Vector>& momentum, const Ref<Vector>& velocity,
+                             const Ref<Vector>& maximumVelocity, const Ref<Vector>& result) {
   StepEncoder steps(*this, commandBuffer);
   std::vector<nn::Named<Vector>> states{{"inputMomentumVector", momentum}, {"inputVelocityVector", velocity}};
   if (maximumVelocity) states.push_back({"maximumVelocityVector", maximumVelocity});
-  steps.add<Vector>({"inputGradientVector", gradient}, {"inputValuesVector", values}, states, {"resultValuesVector", result});
+  steps.add<Vector>({"inputGradientVector", gradient}, {"inputValuesVector", values}, states,
+                    {"resultValuesVector", result});
   append(steps, maximumVelocity != nullptr);
 }
-void NNOptimizerAdam::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Matrix>& gradient, const Ref<Matrix>& values,
-                             const Ref<Matrix>& momentum, const Ref<Matrix>& velocity, const Ref<Matrix>& maximumVelocity,
-                             const Ref<Matrix>& result) {
+void NNOptimizerAdam::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Matrix>& gradient,
+                             const Ref<Matrix>& values, const Ref<Matrix>& momentum, const Ref<Matrix>& velocity,
+                             const Ref<Matrix>& maximumVelocity, const Ref<Matrix>& result) {
   StepEncoder steps(*this, commandBuffer);
   std::vector<nn::Named<Matrix>> states{{"inputMomentumMatrix", momentum}, {"inputVelocityMatrix", velocity}};
   if (maximumVelocity) states.push_back({"maximumVelocityMatrix", maximumVelocity});
-  steps.add<Matrix>({"inputGradientMatrix", gradient}, {"inputValuesMatrix", values}, states, {"resultValuesMatrix", result});
+  steps.add<Matrix>({"inputGradientMatrix", gradient}, {"inputValuesMatrix", values}, states,
+                    {"resultValuesMatrix", result});
   append(steps, maximumVelocity != nullptr);
 }
-void NNOptimizerAdam::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<CNNConvolutionGradientState>& gradient,
-                             const Ref<CNNConvolutionWeightsAndBiasesState>& source, const Vectors& momentum, const Vectors& velocity,
-                             const Ref<CNNConvolutionWeightsAndBiasesState>& result) {
+void NNOptimizerAdam::encode(const Ref<MTL::CommandBuffer>& commandBuffer,
+                             const Ref<CNNConvolutionGradientState>& gradient,
+                             const Ref<CNNConvolutionWeightsAndBiasesState>& source, const Vectors& momentum,
+                             const Vectors& velocity, const Ref<CNNConvolutionWeightsAndBiasesState>& result) {
   encode(commandBuffer, gradient, source, momentum, velocity, {}, result);
 }
-void NNOptimizerAdam::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<CNNConvolutionGradientState>& gradient,
-                             const Ref<CNNConvolutionWeightsAndBiasesState>& source, const Vectors& momentum, const Vectors& velocity,
-                             const Vectors& maximumVelocity, const Ref<CNNConvolutionWeightsAndBiasesState>& result) {
+void NNOptimizerAdam::encode(const Ref<MTL::CommandBuffer>& commandBuffer,
+                             const Ref<CNNConvolutionGradientState>& gradient,
+                             const Ref<CNNConvolutionWeightsAndBiasesState>& source, const Vectors& momentum,
+                             const Vectors& velocity, const Vectors& maximumVelocity,
+                             const Ref<CNNConvolutionWeightsAndBiasesState>& result) {
   StepEncoder steps(*this, commandBuffer);
   VectorLists states{{"inputMomentumVectors", &momentum}, {"inputVelocityVectors", &velocity}};
   if (!maximumVelocity.empty()) states.emplace_back("maximumVelocityVectors", &maximumVelocity);

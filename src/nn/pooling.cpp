@@ -30,17 +30,20 @@ prim::Window windowOf(std::size_t kernel, std::size_t stride, std::size_t dilati
 
 prim::PoolKind primKind(PoolKind k) {
   switch (k) {
-    case PoolKind::Max: return prim::PoolKind::Max;
-    case PoolKind::Average: return prim::PoolKind::Average;
-    case PoolKind::L2: break;
+    case PoolKind::Max:
+      return prim::PoolKind::Max;
+    case PoolKind::Average:
+      return prim::PoolKind::Average;
+    case PoolKind::L2:
+      break;
   }
   return prim::PoolKind::L2;
 }
 
 void checkWindow(const char* who, std::size_t kw, std::size_t kh, std::size_t sx, std::size_t sy) {
   if (kw == 0 || kh == 0 || sx == 0 || sy == 0)
-    base::raise(std::string(who) + ": window of " + std::to_string(kw) + " x " + std::to_string(kh) + " with strides " + std::to_string(sx) +
-                ", " + std::to_string(sy) + "; each must be at least 1");
+    base::raise(std::string(who) + ": window of " + std::to_string(kw) + " x " + std::to_string(kh) + " with strides " +
+                std::to_string(sx) + ", " + std::to_string(sy) + "; each must be at least 1");
 }
 
 }  // namespace
@@ -78,7 +81,8 @@ void CNNPoolingAverage::doSetZeroPad(std::size_t x, std::size_t y) {
 Ref<ImageDescriptor> CNNPooling::doDestinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
                                                               const std::vector<Ref<State>>& sourceStates) {
   Ref<ImageDescriptor> d = CNNKernel::doDestinationImageDescriptor(sourceImages, sourceStates);
-  if ((padding_->paddingMethod() & NNPaddingMethod::ExcludeEdges) == NNPaddingMethod::ExcludeEdges && poolKind() == PoolKind::Average) {
+  if ((padding_->paddingMethod() & NNPaddingMethod::ExcludeEdges) == NNPaddingMethod::ExcludeEdges &&
+      poolKind() == PoolKind::Average) {
     // The divisor counts the policy's padding and nothing beyond it.
     Source& s = sources_[0];
     const auto pad = [](std::size_t kernel, std::ptrdiff_t offset) {
@@ -111,11 +115,13 @@ Ref<State> CNNPooling::doResultState(const nn::StateRequest& request) {
   return nn::Access::make<NNGradientState>(request.source->device(), record);
 }
 
-CNNPoolingGradient::CNNPoolingGradient(const Ref<MTL::Device>& device, std::size_t kernelWidth, std::size_t kernelHeight)
+CNNPoolingGradient::CNNPoolingGradient(const Ref<MTL::Device>& device, std::size_t kernelWidth,
+                                       std::size_t kernelHeight)
     : CNNPoolingGradient(device, kernelWidth, kernelHeight, 1, 1) {}
 
-CNNPoolingGradient::CNNPoolingGradient(const Ref<MTL::Device>& device, std::size_t kernelWidth, std::size_t kernelHeight,
-                                       std::size_t strideInPixelsX, std::size_t strideInPixelsY)
+CNNPoolingGradient::CNNPoolingGradient(const Ref<MTL::Device>& device, std::size_t kernelWidth,
+                                       std::size_t kernelHeight, std::size_t strideInPixelsX,
+                                       std::size_t strideInPixelsY)
     : CNNGradientKernel(device) {
   nn::checkWindow("CNNPoolingGradient", kernelWidth, kernelHeight, strideInPixelsX, strideInPixelsY);
   for (Source* s : {&sources_[0], &sources_[1]}) {
@@ -127,7 +133,8 @@ CNNPoolingGradient::CNNPoolingGradient(const Ref<MTL::Device>& device, std::size
 }
 
 PoolKind CNNPoolingGradient::poolKind() const {
-  base::raise(described() + ": the base class computes nothing; use CNNPoolingMaxGradient or CNNPoolingAverageGradient");
+  base::raise(described() +
+              ": the base class computes nothing; use CNNPoolingMaxGradient or CNNPoolingAverageGradient");
 }
 PoolKind CNNPoolingMaxGradient::poolKind() const { return PoolKind::Max; }
 PoolKind CNNPoolingAverageGradient::poolKind() const { return PoolKind::Average; }
@@ -140,7 +147,8 @@ void CNNPoolingAverageGradient::doSetZeroPad(std::size_t x, std::size_t y) {
 void CNNPoolingGradient::doAdopt(const nn::ForwardRecord& record, const std::vector<Ref<Image>>& sourceImages) {
   CNNGradientKernel::doAdopt(record, sourceImages);
   sources_[0].valid = RectNoClip;  // sourceSize says which gradient pixels count
-  sources_[0].offset = {static_cast<std::ptrdiff_t>(record.clip.origin.x), static_cast<std::ptrdiff_t>(record.clip.origin.y), 0};
+  sources_[0].offset = {static_cast<std::ptrdiff_t>(record.clip.origin.x),
+                        static_cast<std::ptrdiff_t>(record.clip.origin.y), 0};
   sources_[1].offset = record.offset;
   sourceSize_ = record.clip.size;
   if (const auto* pool = dynamic_cast<const nn::PoolRecord*>(&record)) doSetZeroPad(pool->zeroPadX, pool->zeroPadY);
@@ -153,7 +161,8 @@ void CNNPoolingGradient::doEncode(nn::Call& call) {
   // The gradient pixels that count. A primaryOffset left of the image moves the first window instead.
   std::int64_t firstX = call.geometry[0].offsetX, firstY = call.geometry[0].offsetY;
   const auto endOf = [](std::int64_t first, std::size_t size, std::int64_t extent) {
-    return size >= static_cast<std::size_t>(std::max<std::int64_t>(0, extent - first)) ? extent : first + nn::signedOf(size);
+    return size >= static_cast<std::size_t>(std::max<std::int64_t>(0, extent - first)) ? extent
+                                                                                       : first + nn::signedOf(size);
   };
   const std::int64_t endX = endOf(firstX, sourceSize_.width, g.w()), endY = endOf(firstY, sourceSize_.height, g.h());
   std::int64_t centreX = call.geometry[1].offsetX, centreY = call.geometry[1].offsetY;
@@ -171,7 +180,8 @@ void CNNPoolingGradient::doEncode(nn::Call& call) {
   const std::int64_t p0y = call.automatic ? 0 : maths::firstPooledPixel(originalY, extentY);
 
   const bool whole = p0x == 0 && p0y == 0 && call.destination.w() == src.w() && call.destination.h() == src.h();
-  const nn::Tensor all = whole ? call.destination : call.list.temporaryImage(prim::DType::F32, src.n(), src.h(), src.w(), src.c());
+  const nn::Tensor all =
+      whole ? call.destination : call.list.temporaryImage(prim::DType::F32, src.n(), src.h(), src.w(), src.c());
   if (endX <= firstX || endY <= firstY) {
     call.list.op(prim::Fill{0.f}, {call.destination.write()});
     return;

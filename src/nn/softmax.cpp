@@ -29,16 +29,21 @@ namespace kovar::MPS {
 
 CNNSoftMax::CNNSoftMax(const Ref<MTL::Device>& device) : CNNKernel(device) {}
 void CNNSoftMax::doEncode(nn::Call& call) { nn::encodeForward(call, false); }
-Ref<State> CNNSoftMax::doResultState(const nn::StateRequest& request) { return nn::Access::plainGradientState(request); }
+Ref<State> CNNSoftMax::doResultState(const nn::StateRequest& request) {
+  return nn::Access::plainGradientState(request);
+}
 
 CNNLogSoftMax::CNNLogSoftMax(const Ref<MTL::Device>& device) : CNNKernel(device) {}
 void CNNLogSoftMax::doEncode(nn::Call& call) { nn::encodeForward(call, true); }
-Ref<State> CNNLogSoftMax::doResultState(const nn::StateRequest& request) { return nn::Access::plainGradientState(request); }
+Ref<State> CNNLogSoftMax::doResultState(const nn::StateRequest& request) {
+  return nn::Access::plainGradientState(request);
+}
 
 namespace {
 
 // The secondary image is the forward result: it lies where the gradient lies, not where the source did.
-template <class Source> void resultLiesAsGradient(const nn::ForwardRecord& r, Source& gradient, Source& result) {
+template <class Source>
+void resultLiesAsGradient(const nn::ForwardRecord& r, Source& gradient, Source& result) {
   result = gradient;
   result.offset = {0, 0, 0};
   result.valid = r.clip;

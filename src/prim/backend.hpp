@@ -1,6 +1,6 @@
 #pragma once
-// All that a device must offer. prepare() is both the answer to "can you?" and the dispatch: an ordered list of candidates
-// per family, the first that says yes wins, and each refusal keeps its reason.
+// All that a device must offer. prepare() is both the answer to "can you?" and the dispatch: an ordered list of
+// candidates per family, the first that says yes wins, and each refusal keeps its reason.
 
 #include <cstddef>
 #include <cstdint>
@@ -66,9 +66,9 @@ using CallBody = std::function<base::Status(std::span<const Bound> args)>;
 struct Invocation {
   std::span<const Bound> args;
   const Scalars* scalars = nullptr;
-  std::byte* scratch = nullptr;                    ///< Plan::scratchBytes() bytes, 64-byte aligned
+  std::byte* scratch = nullptr;                      ///< Plan::scratchBytes() bytes, 64-byte aligned
   std::span<const std::uint32_t* const> predicates;  ///< device addresses; the work runs only if all are non-zero
-  const CallBody* call = nullptr;                  ///< of a Call primitive
+  const CallBody* call = nullptr;                    ///< of a Call primitive
 };
 
 struct Refusal {
@@ -99,10 +99,10 @@ class Stream {
 using StreamRef = std::unique_ptr<Stream>;
 
 struct Caps {
-  std::string name;            ///< for people, e.g. the processor's name
-  std::string isa;             ///< instruction set or compute capability chosen at run time
-  bool hostMemory = true;      ///< Memory::data() can be read and written by the host
-  bool computes = true;        ///< false: the null device
+  std::string name;        ///< for people, e.g. the processor's name
+  std::string isa;         ///< instruction set or compute capability chosen at run time
+  bool hostMemory = true;  ///< Memory::data() can be read and written by the host
+  bool computes = true;    ///< false: the null device
   std::size_t memoryBytes = 0;
   std::vector<std::pair<std::string, std::string>> libraries;  ///< name, version
 };
@@ -115,7 +115,8 @@ class Backend {
   virtual base::Result<MemoryRef> allocate(std::size_t bytes, bool zeroed) = 0;
   virtual base::Status copyIn(Memory& dst, std::size_t offset, const void* src, std::size_t bytes) = 0;
   virtual base::Status copyOut(void* dst, const Memory& src, std::size_t offset, std::size_t bytes) = 0;
-  virtual base::Result<PlanRef> prepare(const Prim& prim, std::span<const View> args, const PrepareOptions& options) = 0;
+  virtual base::Result<PlanRef> prepare(const Prim& prim, std::span<const View> args,
+                                        const PrepareOptions& options) = 0;
   /// Names of the implementations that prepare() would try, in order.
   virtual std::vector<std::string> candidates(const Prim& prim) const = 0;
   virtual base::Result<StreamRef> makeStream() = 0;

@@ -1,6 +1,7 @@
 #pragma once
 // The primitives: plain descriptions of one piece of work. Extents come from the argument views; everything here is the
-// shape part (it is the plan's key). Values that change from run to run (learning rate, dropout counter ...) are Scalars.
+// shape part (it is the plan's key). Values that change from run to run (learning rate, dropout counter ...) are
+// Scalars.
 //
 // Argument order is fixed per primitive and direction; [x] marks an optional argument announced by a flag.
 // Unless said otherwise images are rank-4 views n, y, x, c and all arithmetic is float32.
@@ -54,8 +55,8 @@ struct Matmul {
 
 enum class PoolKind : std::uint8_t { Max, Average, L2 };
 
-/// Pooling. zeroEdge: outside pixels are zeros that take part; otherwise Max and L2 replicate the edge pixel and Average
-/// shrinks its divisor to the window's part inside the image grown by zeroPad on each side.
+/// Pooling. zeroEdge: outside pixels are zeros that take part; otherwise Max and L2 replicate the edge pixel and
+/// Average shrinks its divisor to the window's part inside the image grown by zeroPad on each side.
 ///   Forward: src, dst, post-op arguments
 ///   Data:    diffDst, src, diffSrc (overwritten: every pixel is written). Windows are those of diffDst's positions.
 struct Pool {
@@ -134,8 +135,8 @@ enum class LossReduction : std::uint8_t { None, Sum, Mean, SumByNonZeroWeights }
 
 /// Loss value and gradient in one pass. Scalars: f[0] = weight.
 ///   src[n,y,x,c], labels[n,y,x,c], [weights if weights], [loss f32 if writeLoss], [diffSrc if writeGradient]
-/// loss is [n,1,1,1] when reduced, else [n,y,x,c]. incoming: one more last argument, the incoming gradient, the shape of loss
-/// (stride 0 when broadcast), multiplies diffSrc.
+/// loss is [n,1,1,1] when reduced, else [n,y,x,c]. incoming: one more last argument, the incoming gradient, the shape
+/// of loss (stride 0 when broadcast), multiplies diffSrc.
 struct Loss {
   std::uint8_t type = 0;  ///< documented numbering of the loss types
   LossReduction reduction = LossReduction::None;
@@ -150,10 +151,12 @@ struct Loss {
 enum class StepKind : std::uint8_t { Sgd, SgdMomentum, SgdNesterov, RmsProp, Adam, AmsGrad };
 
 /// One optimizer update of one parameter vector (rank-1 or rank-2 views of equal dims).
-///   gradient, values, [m], [u], [x], result     m: momentum (Sgd*), s (RmsProp), m (Adam); u: Adam's second moment; x: AMSGrad
+///   gradient, values, [m], [u], [x], result     m: momentum (Sgd*), s (RmsProp), m (Adam); u: Adam's second moment; x:
+///   AMSGrad
 /// Scalars: f[0] learning rate (Adam: already bias-corrected), f[1] momentum | decay | beta1, f[2] beta2, f[3] epsilon,
 /// f[4] gradient rescale, f[5] clip min, f[6] clip max, f[7] regularization scale.
-/// u[0], u[1]: decay or beta1, and beta2, as the bits of a double, since 1 - beta2 is not to be taken from a float; 0: from f.
+/// u[0], u[1]: decay or beta1, and beta2, as the bits of a double, since 1 - beta2 is not to be taken from a float; 0:
+/// from f.
 struct Step {
   StepKind kind = StepKind::Sgd;
   bool clip = false;

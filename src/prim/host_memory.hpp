@@ -5,8 +5,8 @@
 
 namespace kovar::prim {
 
-/// 64-byte aligned block, zero-filled when `zeroed`. Blocks of 4 MiB and more start on a huge page's boundary and ask for
-/// huge pages. A block of 0 bytes is allowed.
+/// 64-byte aligned block, zero-filled when `zeroed`. Blocks of 4 MiB and more start on a huge page's boundary and ask
+/// for huge pages. A block of 0 bytes is allowed.
 base::Result<MemoryRef> allocateHost(std::size_t bytes, bool zeroed);
 
 /// Copies between a block of host memory and other memory, after checking the range.

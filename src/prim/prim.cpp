@@ -8,74 +8,110 @@ namespace kovar::prim {
 namespace {
 
 // One list of fields per primitive: hash and text are both expanded from it.
-template <class F> void fields(const Window& d, F&& f) { f("k", d.kernel), f("s", d.stride), f("d", d.dilation), f("p", d.pad); }
-template <class F> void fields(const EwStep& d, F&& f) {
+template <class F>
+void fields(const Window& d, F&& f) {
+  f("k", d.kernel), f("s", d.stride), f("d", d.dilation), f("p", d.pad);
+}
+template <class F>
+void fields(const EwStep& d, F&& f) {
   f("op", d.op), f("dst", d.dst), f("a", d.a), f("b", d.b), f("c", d.c), f("arg", d.arg), f("code", d.code);
   for (float v : d.p) f("p", v);
 }
-template <class F> void fields(const Conv& d, F&& f) {
+template <class F>
+void fields(const Conv& d, F&& f) {
   f("dir", d.direction), f("y", d.y), f("x", d.x), f("groups", d.groups), f("bias", d.bias), f("acc", d.accumulate);
   f("reduced", d.reducedPrecision), f("post", d.post);
 }
-template <class F> void fields(const Matmul& d, F&& f) {
+template <class F>
+void fields(const Matmul& d, F&& f) {
   f("ta", d.transposeA), f("tb", d.transposeB), f("bias", d.bias), f("rowSum", d.rowSum), f("acc", d.accumulate);
   f("reduced", d.reducedPrecision), f("post", d.post);
 }
-template <class F> void fields(const Pool& d, F&& f) {
+template <class F>
+void fields(const Pool& d, F&& f) {
   f("dir", d.direction), f("kind", d.kind), f("y", d.y), f("x", d.x), f("zeroEdge", d.zeroEdge);
   f("zeroPadY", d.zeroPadY), f("zeroPadX", d.zeroPadX), f("post", d.post);
 }
-template <class F> void fields(const Softmax& d, F&& f) { f("dir", d.direction), f("log", d.log); }
-template <class F> void fields(const Reduce& d, F&& f) { f("kind", d.kind), f("scale", d.scale), f("acc", d.accumulate); }
-template <class F> void fields(const Elementwise& d, F&& f) { f("program", d.program); }
-template <class F> void fields(const Copy& d, F&& f) {
+template <class F>
+void fields(const Softmax& d, F&& f) {
+  f("dir", d.direction), f("log", d.log);
+}
+template <class F>
+void fields(const Reduce& d, F&& f) {
+  f("kind", d.kind), f("scale", d.scale), f("acc", d.accumulate);
+}
+template <class F>
+void fields(const Elementwise& d, F&& f) {
+  f("program", d.program);
+}
+template <class F>
+void fields(const Copy& d, F&& f) {
   f("dir", d.direction);
   for (auto v : d.shift) f("shift", v);
   f("edge", d.edge), f("fill", d.fill), f("acc", d.accumulate);
 }
-template <class F> void fields(const Fill& d, F&& f) { f("value", d.value); }
-template <class F> void fields(const Random& d, F&& f) {
+template <class F>
+void fields(const Fill& d, F&& f) {
+  f("value", d.value);
+}
+template <class F>
+void fields(const Random& d, F&& f) {
   f("dir", d.direction), f("kind", d.kind), f("keep", d.keep), f("writeMask", d.writeMask);
   for (auto v : d.maskStride) f("maskStride", v);
   f("maskY", d.maskOffsetY), f("maskX", d.maskOffsetX), f("min", d.minimum), f("max", d.maximum);
 }
-template <class F> void fields(const Loss& d, F&& f) {
+template <class F>
+void fields(const Loss& d, F&& f) {
   f("type", d.type), f("reduction", d.reduction), f("acrossBatch", d.acrossBatch), f("weights", d.weights);
-  f("loss", d.writeLoss), f("gradient", d.writeGradient), f("labelGradient", d.labelGradient), f("incoming", d.incoming);
+  f("loss", d.writeLoss), f("gradient", d.writeGradient), f("labelGradient", d.labelGradient),
+      f("incoming", d.incoming);
   f("divide", d.divideGradient), f("smoothing", d.labelSmoothing), f("epsilon", d.epsilon), f("delta", d.delta);
   f("classes", d.numberOfClasses);
 }
-template <class F> void fields(const Step& d, F&& f) { f("kind", d.kind), f("clip", d.clip), f("reg", d.regularization); }
-template <class F> void fields(const Call& d, F&& f) { f("id", d.id); }
+template <class F>
+void fields(const Step& d, F&& f) {
+  f("kind", d.kind), f("clip", d.clip), f("reg", d.regularization);
+}
+template <class F>
+void fields(const Call& d, F&& f) {
+  f("id", d.id);
+}
 
 struct Hasher {
   std::uint64_t h = 0;
-  template <class T> void operator()(const char*, const T& v) {
-    if constexpr (std::is_same_v<T, float>) h = combine(h, std::bit_cast<std::uint32_t>(v));
+  template <class T>
+  void operator()(const char*, const T& v) {
+    if constexpr (std::is_same_v<T, float>)
+      h = combine(h, std::bit_cast<std::uint32_t>(v));
     else if constexpr (std::is_same_v<T, Program>) {
       h = combine(h, v.count);
       for (std::size_t i = 0; i < v.count; ++i) fields(v.steps[i], *this);
-    } else if constexpr (std::is_same_v<T, Window>) fields(v, *this);
-    else h = combine(h, static_cast<std::uint64_t>(v));
+    } else if constexpr (std::is_same_v<T, Window>)
+      fields(v, *this);
+    else
+      h = combine(h, static_cast<std::uint64_t>(v));
   }
 };
 
 struct Printer {
   std::ostringstream out;
-  template <class T> void operator()(const char* name, const T& v) {
-    if constexpr (std::is_same_v<T, float>) out << ' ' << name << '=' << v;
+  template <class T>
+  void operator()(const char* name, const T& v) {
+    if constexpr (std::is_same_v<T, float>)
+      out << ' ' << name << '=' << v;
     else if constexpr (std::is_same_v<T, Program>) {
       if (!v.empty()) out << ' ' << name << "={" << v.text() << '}';
     } else if constexpr (std::is_same_v<T, Window>)
       out << ' ' << name << '=' << v.kernel << "/s" << v.stride << "/d" << v.dilation << "/p" << v.pad;
     else if constexpr (std::is_same_v<T, bool>) {
       if (v) out << ' ' << name;
-    } else out << ' ' << name << '=' << static_cast<long long>(v);
+    } else
+      out << ' ' << name << '=' << static_cast<long long>(v);
   }
 };
 
 const char* stepName(EwOp op) {
-  static constexpr const char* kNames[] = {"load", "const", "neuron", "neuronGrad", "affine", "add",     "sub",  "mul",
+  static constexpr const char* kNames[] = {"load", "const", "neuron", "neuronGrad", "affine",  "add",     "sub",  "mul",
                                            "div",  "min",   "max",    "clamp",      "compare", "inRange", "store"};
   return kNames[static_cast<std::size_t>(op)];
 }
@@ -89,8 +125,10 @@ std::string Program::text() const {
     if (i) out << "; ";
     out << 'r' << int(s.dst) << '=' << stepName(s.op);
     if (s.op == EwOp::Neuron || s.op == EwOp::NeuronGrad || s.op == EwOp::Compare) out << int(s.code);
-    if (s.op == EwOp::Load || s.op == EwOp::Store) out << " arg" << int(s.arg);
-    else out << " r" << int(s.a) << " r" << int(s.b);
+    if (s.op == EwOp::Load || s.op == EwOp::Store)
+      out << " arg" << int(s.arg);
+    else
+      out << " r" << int(s.a) << " r" << int(s.b);
   }
   return out.str();
 }
@@ -117,7 +155,8 @@ std::uint64_t hashOf(const Prim& prim) {
 
 std::uint64_t hashOf(const View& v) {
   std::uint64_t h = combine(static_cast<std::uint64_t>(v.dtype), v.rank);
-  for (int i = 0; i < v.rank; ++i) h = combine(combine(h, static_cast<std::uint64_t>(v.dim(i))), static_cast<std::uint64_t>(v.stride(i)));
+  for (int i = 0; i < v.rank; ++i)
+    h = combine(combine(h, static_cast<std::uint64_t>(v.dim(i))), static_cast<std::uint64_t>(v.stride(i)));
   return combine(h, static_cast<std::uint64_t>(v.offset));
 }
 

@@ -19,7 +19,9 @@ class Checker {
  public:
   Checker(const char* family, Args args) : family_(family), args_(args) {}
 
-  Failure fail(std::string text) const { return Failure{std::string("prim::validate: ") + family_ + ": " + std::move(text)}; }
+  Failure fail(std::string text) const {
+    return Failure{std::string("prim::validate: ") + family_ + ": " + std::move(text)};
+  }
 
   Status count(std::size_t wanted) const {
     if (args_.size() == wanted) return {};
@@ -37,8 +39,8 @@ class Checker {
     int axis = 0;
     for (std::int64_t w : wanted) {
       if (w >= 0 && args_[i].dim(axis) != w)
-        return fail(std::string(name) + " is " + args_[i].text() + ", wanted extent " + std::to_string(w) + " on axis " +
-                    std::to_string(axis));
+        return fail(std::string(name) + " is " + args_[i].text() + ", wanted extent " + std::to_string(w) +
+                    " on axis " + std::to_string(axis));
       ++axis;
     }
     return {};
@@ -53,7 +55,8 @@ class Checker {
   /// Each extent that of `other`, or 1.
   Status broadcastDims(std::size_t i, const char* name, std::size_t other, const char* otherName) const {
     bool fits = args_[i].rank == args_[other].rank;
-    for (int a = 0; fits && a < args_[i].rank; ++a) fits = args_[i].dim(a) == args_[other].dim(a) || args_[i].dim(a) == 1;
+    for (int a = 0; fits && a < args_[i].rank; ++a)
+      fits = args_[i].dim(a) == args_[other].dim(a) || args_[i].dim(a) == 1;
     if (fits) return {};
     return fail(std::string(name) + " is " + args_[i].text() + ", wanted the extents of " + otherName + " " +
                 args_[other].text() + ", or 1");
@@ -88,7 +91,8 @@ class Checker {
     for (std::size_t i = 0; i < args_.size(); ++i) {
       const View& v = args_[i];
       const std::string name = "argument " + std::to_string(i);
-      if (v.rank < 1 || v.rank > kMaxRank) return fail(name + " has rank " + std::to_string(v.rank) + ", wanted 1 to 8");
+      if (v.rank < 1 || v.rank > kMaxRank)
+        return fail(name + " has rank " + std::to_string(v.rank) + ", wanted 1 to 8");
       if (v.offset < 0) return fail(name + " has a negative offset");
       for (int a = 0; a < v.rank; ++a) {
         if (v.dim(a) < 1) return fail(name + " is " + v.text() + ": every extent must be at least 1");
@@ -118,7 +122,8 @@ class Checker {
       if (s.op > EwOp::Store) return fail(where + " has no known operation");
       if (s.op == EwOp::Load || s.op == EwOp::Store) {
         named = std::max<std::size_t>(named, s.arg + 1u);
-        if (own + s.arg >= args_.size()) return fail(where + " names argument " + std::to_string(s.arg) + ", which is missing");
+        if (own + s.arg >= args_.size())
+          return fail(where + " names argument " + std::to_string(s.arg) + ", which is missing");
         const std::string name = "argument " + std::to_string(own + s.arg);
         if (own + s.arg != dst) KOVAR_TRY(sameDims(own + s.arg, name.c_str(), dst, "the result"));
         if (s.op == EwOp::Store) KOVAR_TRY(written(own + s.arg, name.c_str()));
@@ -172,8 +177,8 @@ Status check(const Conv& d, const Checker& c) {
   KOVAR_TRY(c.dims(dst, dstName, {c[src].dim(0), -1, -1, -1}));
   const std::int64_t inputs = c[src].dim(3), outputs = c[dst].dim(3);
   if (inputs % d.groups != 0 || outputs % d.groups != 0)
-    return c.fail("groups = " + std::to_string(d.groups) + " must divide the channels of " + srcName + " " + c[src].text() +
-                  " and " + dstName + " " + c[dst].text());
+    return c.fail("groups = " + std::to_string(d.groups) + " must divide the channels of " + srcName + " " +
+                  c[src].text() + " and " + dstName + " " + c[dst].text());
   KOVAR_TRY(c.dims(weights, weightsName, {outputs, d.y.kernel, d.x.kernel, inputs / d.groups}));
   KOVAR_TRY(c.type(weights, weightsName, DType::F32));
   KOVAR_TRY(c.real(src, srcName));
@@ -270,7 +275,8 @@ Status check(const Copy& d, const Checker& c) {
   const char *from = forward ? "src" : "diffDst", *to = forward ? "dst" : "diffSrc";
   if (c[0].rank != c[1].rank)
     return c.fail(std::string(to) + " is " + c[1].text() + ", wanted the rank of " + from + " " + c[0].text());
-  const bool plain = equalDims(c[0], c[1]) && std::all_of(d.shift.begin(), d.shift.end(), [](auto s) { return s == 0; });
+  const bool plain =
+      equalDims(c[0], c[1]) && std::all_of(d.shift.begin(), d.shift.end(), [](auto s) { return s == 0; });
   if (!plain && c[0].rank > 4) return c.fail(std::string("a shifted copy of ") + c[0].text() + ": at most rank 4");
   if (d.edge > Edge::Constant) return c.fail("edge is not a known mode");
   if (d.accumulate && !(plain && forward)) return c.fail("accumulate is for plain forward copies only");
@@ -292,7 +298,8 @@ Status check(const Random& d, const Checker& c) {
     KOVAR_TRY(c.real(0, "dst"));
     return c.written(0, "dst");
   }
-  if (!(d.keep > 0.f && d.keep <= 1.f)) return c.fail("keep is " + std::to_string(d.keep) + ", wanted above 0 and at most 1");
+  if (!(d.keep > 0.f && d.keep <= 1.f))
+    return c.fail("keep is " + std::to_string(d.keep) + ", wanted above 0 and at most 1");
   const bool forward = d.direction == Direction::Forward;
   KOVAR_TRY(c.count(forward ? 2u + (d.writeMask ? 1u : 0u) : 3u));
   const std::size_t dst = forward ? 1 : 2, mask = forward ? 2 : 1;
@@ -309,8 +316,8 @@ Status check(const Random& d, const Checker& c) {
 }
 
 Status check(const Loss& d, const Checker& c) {
-  const std::size_t wanted = 2u + (d.weights ? 1u : 0u) + (d.writeLoss ? 1u : 0u) + (d.writeGradient ? 1u : 0u) +
-                             (d.incoming ? 1u : 0u);
+  const std::size_t wanted =
+      2u + (d.weights ? 1u : 0u) + (d.writeLoss ? 1u : 0u) + (d.writeGradient ? 1u : 0u) + (d.incoming ? 1u : 0u);
   KOVAR_TRY(c.count(wanted));
   if (d.reduction > LossReduction::SumByNonZeroWeights) return c.fail("reduction is not a known one");
   KOVAR_TRY(c.rank(0, "src", 4));
@@ -336,15 +343,24 @@ Status check(const Loss& d, const Checker& c) {
 Status check(const Step& d, const Checker& c) {
   std::size_t wanted = 0;
   switch (d.kind) {
-    case StepKind::Sgd: wanted = 3; break;
+    case StepKind::Sgd:
+      wanted = 3;
+      break;
     case StepKind::SgdMomentum:
     case StepKind::SgdNesterov:
-    case StepKind::RmsProp: wanted = 4; break;
-    case StepKind::Adam: wanted = 5; break;
-    case StepKind::AmsGrad: wanted = 6; break;
+    case StepKind::RmsProp:
+      wanted = 4;
+      break;
+    case StepKind::Adam:
+      wanted = 5;
+      break;
+    case StepKind::AmsGrad:
+      wanted = 6;
+      break;
   }
   if (wanted == 0) return c.fail("kind is not a known optimizer");
-  if (d.regularization > 2) return c.fail("regularization is " + std::to_string(d.regularization) + ", wanted 0, 1 or 2");
+  if (d.regularization > 2)
+    return c.fail("regularization is " + std::to_string(d.regularization) + ", wanted 0, 1 or 2");
   KOVAR_TRY(c.count(wanted));
   if (c[0].rank > 2) return c.fail("gradient is " + c[0].text() + ", wanted rank 1 or 2");
   for (std::size_t i = 0; i < wanted; ++i) {

@@ -4,12 +4,18 @@ namespace kovar::prim {
 
 const char* nameOf(DType t) {
   switch (t) {
-    case DType::F32: return "float32";
-    case DType::F16: return "float16";
-    case DType::Unorm8: return "unorm8";
-    case DType::Unorm16: return "unorm16";
-    case DType::U8: return "uint8";
-    case DType::U32: return "uint32";
+    case DType::F32:
+      return "float32";
+    case DType::F16:
+      return "float16";
+    case DType::Unorm8:
+      return "unorm8";
+    case DType::Unorm16:
+      return "unorm16";
+    case DType::U8:
+      return "uint8";
+    case DType::U32:
+      return "uint32";
   }
   return "?";
 }

@@ -9,17 +9,21 @@
 
 namespace kovar::prim {
 
-/// Element types that primitives read and write. Unorm types hold 0..1 as integers (numerics.md has the rounding rules).
+/// Element types that primitives read and write. Unorm types hold 0..1 as integers (numerics.md has the rounding
+/// rules).
 enum class DType : std::uint8_t { F32, F16, Unorm8, Unorm16, U8, U32 };
 
 constexpr std::size_t sizeOf(DType t) {
   switch (t) {
     case DType::F32:
-    case DType::U32: return 4;
+    case DType::U32:
+      return 4;
     case DType::F16:
-    case DType::Unorm16: return 2;
+    case DType::Unorm16:
+      return 2;
     case DType::Unorm8:
-    case DType::U8: return 1;
+    case DType::U8:
+      return 1;
   }
   return 0;
 }
@@ -50,8 +54,8 @@ struct View {
   /// Row-major dense view.
   static View contiguous(DType dtype, std::initializer_list<std::int64_t> dims, std::int64_t offset = 0);
   /// Image view n, y, x, c with the given pixel stride (in elements).
-  static View image(DType dtype, std::int64_t n, std::int64_t h, std::int64_t w, std::int64_t c, std::int64_t pixelStride,
-                    std::int64_t offset = 0);
+  static View image(DType dtype, std::int64_t n, std::int64_t h, std::int64_t w, std::int64_t c,
+                    std::int64_t pixelStride, std::int64_t offset = 0);
   /// The part [start, start + length) along one axis.
   View slice(int axis, std::int64_t start, std::int64_t length) const;
 };

@@ -38,8 +38,12 @@ class EventState {
 
 struct Access {
   static const std::shared_ptr<DeviceState>& state(const Ref<MTL::Device>& device) { return device->state_; }
-  static const std::shared_ptr<CommandBufferState>& state(const Ref<MTL::CommandBuffer>& buffer) { return buffer->state_; }
-  static void setState(MTL::CommandBuffer& buffer, std::shared_ptr<CommandBufferState> state) { buffer.state_ = std::move(state); }
+  static const std::shared_ptr<CommandBufferState>& state(const Ref<MTL::CommandBuffer>& buffer) {
+    return buffer->state_;
+  }
+  static void setState(MTL::CommandBuffer& buffer, std::shared_ptr<CommandBufferState> state) {
+    buffer.state_ = std::move(state);
+  }
   static std::vector<PredicateRef> predicates(const Ref<MTL::CommandBuffer>& buffer) {
     std::vector<PredicateRef> p;
     buffer->collectPredicates(p);
@@ -57,16 +61,19 @@ struct Access {
     return Ref<MTL::CommandBuffer>(new MTL::CommandBuffer(std::move(state)));
   }
   /// A buffer object over existing storage.
-  static Ref<MTL::Buffer> makeBuffer(Ref<MTL::Device> device, std::size_t length, MTL::StorageMode mode, StorageRef storage) {
+  static Ref<MTL::Buffer> makeBuffer(Ref<MTL::Device> device, std::size_t length, MTL::StorageMode mode,
+                                     StorageRef storage) {
     return Ref<MTL::Buffer>(new MTL::Buffer(std::move(device), length, mode, std::move(storage)));
   }
   using TextureLayout = MTL::Texture::Layout;
   static const TextureLayout& layout(const MTL::Texture& t) { return t.layout_; }
-  static Ref<MTL::Texture> makeTexture(Ref<MTL::Device> device, Ref<MTL::TextureDescriptor> descriptor, StorageRef storage,
-                                       TextureLayout layout) {
+  static Ref<MTL::Texture> makeTexture(Ref<MTL::Device> device, Ref<MTL::TextureDescriptor> descriptor,
+                                       StorageRef storage, TextureLayout layout) {
     return Ref<MTL::Texture>(new MTL::Texture(std::move(device), std::move(descriptor), std::move(storage), layout));
   }
-  static Ref<MTL::Event> makeEvent(Ref<MTL::Device> device) { return Ref<MTL::Event>(new MTL::Event(std::move(device))); }
+  static Ref<MTL::Event> makeEvent(Ref<MTL::Device> device) {
+    return Ref<MTL::Event>(new MTL::Event(std::move(device)));
+  }
   static Ref<MTL::Heap> makeHeap(Ref<MTL::Device> device, std::size_t size, MTL::StorageMode mode) {
     return Ref<MTL::Heap>(new MTL::Heap(std::move(device), size, mode));
   }

@@ -17,7 +17,9 @@ using Status = MTL::CommandBufferStatus;
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-std::string named(const std::string& label) { return label.empty() ? "CommandBuffer" : "CommandBuffer \"" + label + "\""; }
+std::string named(const std::string& label) {
+  return label.empty() ? "CommandBuffer" : "CommandBuffer \"" + label + "\"";
+}
 
 }  // namespace
 
@@ -47,16 +49,18 @@ std::int32_t CommandBufferState::predicateSet(std::span<const PredicateRef> pred
   return static_cast<std::int32_t>(known - sets.begin());
 }
 
-base::Status CommandBufferState::append(prim::Prim prim, std::span<const Operand> operands, const prim::Scalars& scalars,
-                                        std::span<const PredicateRef> predicates) {
+base::Status CommandBufferState::append(prim::Prim prim, std::span<const Operand> operands,
+                                        const prim::Scalars& scalars, std::span<const PredicateRef> predicates) {
   if (status() >= Status::Committed)
     return base::Failure{named(label) + ": encode after commit(); encode into a new command buffer of the queue"};
   for (const Operand& o : operands) {
     if (o.storage->device() != device())
       return base::Failure{named(label) + ": memory of device " + o.storage->device()->identifier +
-                           " given to a command buffer of device " + device()->identifier + "; use one device's objects"};
+                           " given to a command buffer of device " + device()->identifier +
+                           "; use one device's objects"};
     if (o.storage->temporary() && o.storage->owner().get() != this)
-      return base::Failure{named(label) + ": a temporary of another command buffer; temporaries live in the buffer they were made for"};
+      return base::Failure{
+          named(label) + ": a temporary of another command buffer; temporaries live in the buffer they were made for"};
   }
   prim::Op op;
   op.prim = std::move(prim);
@@ -90,8 +94,12 @@ StorageRef CommandBufferState::newTemporary(std::size_t bytes, bool promotable) 
   return storage;
 }
 
-void CommandBufferState::addCompleted(std::function<void(CommandBufferState&)> fn) { completed_.push_back(std::move(fn)); }
-void CommandBufferState::addScheduled(std::function<void(CommandBufferState&)> fn) { scheduled_.push_back(std::move(fn)); }
+void CommandBufferState::addCompleted(std::function<void(CommandBufferState&)> fn) {
+  completed_.push_back(std::move(fn));
+}
+void CommandBufferState::addScheduled(std::function<void(CommandBufferState&)> fn) {
+  scheduled_.push_back(std::move(fn));
+}
 
 void CommandBufferState::popDebugGroup() {
   if (!debugGroups_.empty()) debugGroups_.pop_back();
@@ -116,7 +124,8 @@ base::Status CommandBufferState::enqueue() {
 }
 
 base::Status CommandBufferState::commit() {
-  if (status() == Status::Error) return base::Failure{named(label) + ": commit() after encoding failed: " + error()->what()};
+  if (status() == Status::Error)
+    return base::Failure{named(label) + ": commit() after encoding failed: " + error()->what()};
   if (status() >= Status::Committed)
     return base::Failure{named(label) + ": commit() called twice; a command buffer runs once, make a new one"};
   hasHandlers_ = !scheduled_.empty() || !completed_.empty();
@@ -144,14 +153,16 @@ void CommandBufferState::setError(const std::string& text) {
 }
 
 base::Status CommandBufferState::waitUntilScheduled() {
-  if (status() < Status::Committed) return base::Failure{named(label) + ": waitUntilScheduled() before commit() would never return; commit first"};
+  if (status() < Status::Committed)
+    return base::Failure{named(label) + ": waitUntilScheduled() before commit() would never return; commit first"};
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return scheduledDone_; });
   return {};
 }
 
 base::Status CommandBufferState::waitUntilCompleted() {
-  if (status() < Status::Committed) return base::Failure{named(label) + ": waitUntilCompleted() before commit() would never return; commit first"};
+  if (status() < Status::Committed)
+    return base::Failure{named(label) + ": waitUntilCompleted() before commit() would never return; commit first"};
   const bool insideHandler = device()->handlers.isCurrent();
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return insideHandler ? ran_ : handled_; });

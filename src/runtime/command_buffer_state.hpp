@@ -58,7 +58,8 @@ class CommandBufferState : public std::enable_shared_from_this<CommandBufferStat
     return append(std::move(prim), std::span(operands.begin(), operands.size()), scalars, predicates);
   }
   /// Appends a caller's function; it runs in its place with the operands' bytes (offset 0 of each storage).
-  base::Status appendCall(std::span<const Operand> operands, prim::CallBody body, std::span<const PredicateRef> predicates);
+  base::Status appendCall(std::span<const Operand> operands, prim::CallBody body,
+                          std::span<const PredicateRef> predicates);
   /// Memory that lives while the list runs. `promotable`: a float16 image that may be kept in float32.
   StorageRef newTemporary(std::size_t bytes, bool promotable);
   void keepAlive(KeptAlive object) { keptAlive_.push_back(std::move(object)); }

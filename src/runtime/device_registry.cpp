@@ -26,9 +26,12 @@ class Registry {
     auto known = devices_.find(identifier);
     if (known != devices_.end()) return known->second;
     std::unique_ptr<prim::Backend> backend;
-    if (identifier == "cpu") backend = cpu::makeCpuBackend(0);
-    else if (identifier == "null") backend = null_device::makeNullBackend();
-    else return nullptr;
+    if (identifier == "cpu")
+      backend = cpu::makeCpuBackend(0);
+    else if (identifier == "null")
+      backend = null_device::makeNullBackend();
+    else
+      return nullptr;
     return devices_[identifier] = makeUnlistedDevice(identifier, std::move(backend));
   }
 
@@ -46,7 +49,8 @@ Ref<MTL::Device> makeUnlistedDevice(std::string identifier, std::unique_ptr<prim
 }
 
 void setCpuThreadCount(int count) {
-  if (count < 0) base::raise("setThreadCount: " + std::to_string(count) + " threads; give 1 or more, or 0 for the default");
+  if (count < 0)
+    base::raise("setThreadCount: " + std::to_string(count) + " threads; give 1 or more, or 0 for the default");
   Access::state(MTL::deviceNamed("cpu"))->backend->setThreadCount(count);
 }
 

@@ -38,8 +38,10 @@ HandlerThread::~HandlerThread() {
   }
   state_->wake.notify_all();
   if (!thread_.joinable()) return;
-  if (isCurrent()) thread_.detach();  // the last reference died inside a handler
-  else thread_.join();
+  if (isCurrent())
+    thread_.detach();  // the last reference died inside a handler
+  else
+    thread_.join();
 }
 
 void HandlerThread::post(std::function<void()> work) {
@@ -67,8 +69,12 @@ void HandlerThread::loop(const std::shared_ptr<State>& state) {
 }
 
 DeviceState::DeviceState(std::string id, std::unique_ptr<prim::Backend> b)
-    : identifier(std::move(id)), backend(std::move(b)), lists(cacheBytes()), strictFormats(flag("KOVAR_STRICT_FORMATS", false)),
-      poisonTemporaries(flag("KOVAR_POISON", kDebug)), plans_(cacheBytes()) {}
+    : identifier(std::move(id)),
+      backend(std::move(b)),
+      lists(cacheBytes()),
+      strictFormats(flag("KOVAR_STRICT_FORMATS", false)),
+      poisonTemporaries(flag("KOVAR_POISON", kDebug)),
+      plans_(cacheBytes()) {}
 
 base::Result<prim::PlanRef> DeviceState::prepare(const prim::Prim& prim, std::span<const prim::View> args) {
   std::uint64_t hash = prim::hashOf(prim);

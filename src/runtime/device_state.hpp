@@ -58,7 +58,7 @@ class DeviceState {
   /// A plan for one primitive, from the cache or prepared now.
   base::Result<prim::PlanRef> prepare(const prim::Prim& prim, std::span<const prim::View> args);
 
-  bool strictFormats = false;    ///< KOVAR_STRICT_FORMATS=1
+  bool strictFormats = false;      ///< KOVAR_STRICT_FORMATS=1
   bool poisonTemporaries = false;  ///< KOVAR_POISON=1, on in debug builds: recycled temporaries are filled with NaN
   HandlerThread handlers;
 

@@ -43,8 +43,8 @@ base::Result<std::shared_ptr<const ListPlan>> planList(DeviceState& device, cons
     for (const prim::Arg& a : plan->list.argsOf(plan->list.ops[i])) views.push_back(a.view);
     auto prepared = device.prepare(plan->list.ops[i].prim, views);
     if (!prepared.ok())
-      return base::Failure{"operation #" + std::to_string(i) + " (" + prim::textOf(plan->list.ops[i].prim) + "): " +
-                           prepared.failure().text};
+      return base::Failure{"operation #" + std::to_string(i) + " (" + prim::textOf(plan->list.ops[i].prim) +
+                           "): " + prepared.failure().text};
     scratch = std::max(scratch, (*prepared)->scratchBytes);
     if (base::traceEnabled("dispatch")) traceDispatch(plan->list, i, **prepared);
     plan->plans.push_back(std::move(*prepared));
@@ -53,8 +53,9 @@ base::Result<std::shared_ptr<const ListPlan>> planList(DeviceState& device, cons
   plan->stats.encoded = list.ops.size();
   plan->stats.run = plan->list.ops.size();
   if (base::traceEnabled("plan"))
-    base::trace("plan", std::to_string(list.ops.size()) + " operations encoded, " + std::to_string(plan->list.ops.size()) +
-                            " run; temporaries " + std::to_string(plan->stats.temporaryBytes) + " bytes in an arena of " +
+    base::trace("plan", std::to_string(list.ops.size()) + " operations encoded, " +
+                            std::to_string(plan->list.ops.size()) + " run; temporaries " +
+                            std::to_string(plan->stats.temporaryBytes) + " bytes in an arena of " +
                             std::to_string(plan->stats.arenaBytes) + " (" + std::to_string(scratch) + " scratch)");
   return std::shared_ptr<const ListPlan>(std::move(plan));
 }

@@ -24,19 +24,22 @@ void CommandBuffer::commit() { base::unwrap(state_->commit()); }
 namespace {
 
 void requireOpen(const rt::CommandBufferState& state, const char* what) {
-  if (state.committed()) base::raise(std::string("CommandBuffer.") + what + ": the buffer is committed; add handlers before commit()");
+  if (state.committed())
+    base::raise(std::string("CommandBuffer.") + what + ": the buffer is committed; add handlers before commit()");
 }
 
 }  // namespace
 
 void CommandBuffer::addScheduledHandler(CommandBufferHandler handler) {
   requireOpen(*state_, "addScheduledHandler");
-  state_->addScheduled([h = std::move(handler)](rt::CommandBufferState& s) { h(Access::makeBuffer(s.shared_from_this())); });
+  state_->addScheduled(
+      [h = std::move(handler)](rt::CommandBufferState& s) { h(Access::makeBuffer(s.shared_from_this())); });
 }
 
 void CommandBuffer::addCompletedHandler(CommandBufferHandler handler) {
   requireOpen(*state_, "addCompletedHandler");
-  state_->addCompleted([h = std::move(handler)](rt::CommandBufferState& s) { h(Access::makeBuffer(s.shared_from_this())); });
+  state_->addCompleted(
+      [h = std::move(handler)](rt::CommandBufferState& s) { h(Access::makeBuffer(s.shared_from_this())); });
 }
 
 void CommandBuffer::waitUntilScheduled() { base::unwrap(state_->waitUntilScheduled()); }
@@ -44,18 +47,22 @@ void CommandBuffer::waitUntilCompleted() { base::unwrap(state_->waitUntilComplet
 
 void CommandBuffer::encodeWait(const Ref<Event>& event, std::uint64_t value) {
   if (!event) base::raise("CommandBuffer.encodeWait: event is null");
-  base::unwrap(state_->appendCall({}, [e = Access::state(event), value](auto) {
-    e->wait(value);
-    return base::Status{};
-  }, {}));
+  base::unwrap(state_->appendCall({},
+                                  [e = Access::state(event), value](auto) {
+                                    e->wait(value);
+                                    return base::Status{};
+                                  },
+                                  {}));
 }
 
 void CommandBuffer::encodeSignalEvent(const Ref<Event>& event, std::uint64_t value) {
   if (!event) base::raise("CommandBuffer.encodeSignalEvent: event is null");
-  base::unwrap(state_->appendCall({}, [e = Access::state(event), value](auto) {
-    e->raise(value);
-    return base::Status{};
-  }, {}));
+  base::unwrap(state_->appendCall({},
+                                  [e = Access::state(event), value](auto) {
+                                    e->raise(value);
+                                    return base::Status{};
+                                  },
+                                  {}));
 }
 
 void CommandBuffer::pushDebugGroup(std::string_view name) { state_->pushDebugGroup(name); }

@@ -55,7 +55,8 @@ Ref<Buffer> Device::newBufferNoCopy(void* pointer, std::size_t length, StorageMo
 
 Ref<Texture> Device::newTexture(const Ref<TextureDescriptor>& descriptor) {
   if (!descriptor) base::raise("Device.newTexture: descriptor is null");
-  if (bytesPerTexel(descriptor->pixelFormat()) == 0) base::raise("Device.newTexture: pixelFormat is Invalid; set a format");
+  if (bytesPerTexel(descriptor->pixelFormat()) == 0)
+    base::raise("Device.newTexture: pixelFormat is Invalid; set a format");
   if (descriptor->width() == 0 || descriptor->height() == 0 || descriptor->arrayLength() == 0)
     base::raise("Device.newTexture: width, height and arrayLength must be at least 1");
   const std::size_t elementBytes = bytesPerTexel(descriptor->pixelFormat()) / lanesOf(descriptor->pixelFormat());
@@ -67,7 +68,8 @@ Ref<Texture> Device::newTexture(const Ref<TextureDescriptor>& descriptor) {
 }
 
 Ref<Heap> Device::newHeap(const Ref<HeapDescriptor>& descriptor) {
-  if (!descriptor || descriptor->size() == 0) base::raise("Device.newHeap: needs a descriptor with a size of at least 1 byte");
+  if (!descriptor || descriptor->size() == 0)
+    base::raise("Device.newHeap: needs a descriptor with a size of at least 1 byte");
   return Access::makeHeap(self<Device>(), descriptor->size(), descriptor->storageMode());
 }
 

@@ -40,7 +40,10 @@ void Buffer::didModifyRange(std::size_t location, std::size_t length) {
 }
 
 Heap::Heap(Ref<Device> device, std::size_t size, StorageMode mode)
-    : device_(std::move(device)), size_(size), storageMode_(mode), used_(std::make_shared<std::atomic<std::size_t>>(0)) {}
+    : device_(std::move(device)),
+      size_(size),
+      storageMode_(mode),
+      used_(std::make_shared<std::atomic<std::size_t>>(0)) {}
 
 std::size_t Heap::usedSize() const { return used_->load(); }
 
@@ -62,8 +65,8 @@ void Heap::charge(std::size_t bytes, const char* what) {
   if (used_->fetch_add(bytes) + bytes <= size_) return;
   *used_ -= bytes;
   base::raise(std::string("Heap") + (label_.empty() ? "" : " \"" + label_ + "\"") + "." + what + ": needs " +
-              std::to_string(bytes) + " bytes, " + std::to_string(maxAvailableSize(1)) + " of " + std::to_string(size_) +
-              " are free; release resources or make a larger heap");
+              std::to_string(bytes) + " bytes, " + std::to_string(maxAvailableSize(1)) + " of " +
+              std::to_string(size_) + " are free; release resources or make a larger heap");
 }
 
 Ref<Buffer> Heap::newBuffer(std::size_t length) {

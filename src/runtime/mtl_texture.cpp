@@ -11,30 +11,40 @@ std::size_t lanesOf(PixelFormat format) {
     case PixelFormat::R8Unorm:
     case PixelFormat::R16Unorm:
     case PixelFormat::R16Float:
-    case PixelFormat::R32Float: return 1;
+    case PixelFormat::R32Float:
+      return 1;
     case PixelFormat::RG8Unorm:
     case PixelFormat::RG16Unorm:
     case PixelFormat::RG16Float:
-    case PixelFormat::RG32Float: return 2;
-    default: return 4;
+    case PixelFormat::RG32Float:
+      return 2;
+    default:
+      return 4;
   }
 }
 
 std::size_t bytesPerTexel(PixelFormat format) {
   switch (format) {
-    case PixelFormat::Invalid: return 0;
-    case PixelFormat::R8Unorm: return 1;
+    case PixelFormat::Invalid:
+      return 0;
+    case PixelFormat::R8Unorm:
+      return 1;
     case PixelFormat::R16Unorm:
     case PixelFormat::R16Float:
-    case PixelFormat::RG8Unorm: return 2;
+    case PixelFormat::RG8Unorm:
+      return 2;
     case PixelFormat::RG16Unorm:
     case PixelFormat::RG16Float:
-    case PixelFormat::R32Float: return 4;
+    case PixelFormat::R32Float:
+      return 4;
     case PixelFormat::RG32Float:
     case PixelFormat::RGBA16Unorm:
-    case PixelFormat::RGBA16Float: return 8;
-    case PixelFormat::RGBA32Float: return 16;
-    default: return 4;
+    case PixelFormat::RGBA16Float:
+      return 8;
+    case PixelFormat::RGBA32Float:
+      return 16;
+    default:
+      return 4;
   }
 }
 
@@ -62,19 +72,23 @@ Ref<TextureDescriptor> TextureDescriptor::copy() const {
   return d;
 }
 
-Texture::Texture(Ref<Device> device, Ref<TextureDescriptor> descriptor, std::shared_ptr<rt::Storage> storage, Layout layout)
-    : Resource(std::move(device), descriptor->storageMode(), std::move(storage)), descriptor_(std::move(descriptor)),
+Texture::Texture(Ref<Device> device, Ref<TextureDescriptor> descriptor, std::shared_ptr<rt::Storage> storage,
+                 Layout layout)
+    : Resource(std::move(device), descriptor->storageMode(), std::move(storage)),
+      descriptor_(std::move(descriptor)),
       layout_(layout) {}
 
 void Texture::check(const char* what, const Region& region, std::size_t mipmapLevel, std::size_t slice) const {
   const std::string where = std::string("Texture") + (label_.empty() ? "" : " \"" + label_ + "\"") + "." + what + ": ";
   if (storage_->temporary() || storageMode_ == StorageMode::Private || storageMode_ == StorageMode::Memoryless)
     base::raise(where + "the host cannot reach private or temporary storage; copy it to a shared image first");
-  if (mipmapLevel != 0) base::raise(where + "mipmapLevel is " + std::to_string(mipmapLevel) + "; there is only level 0");
+  if (mipmapLevel != 0)
+    base::raise(where + "mipmapLevel is " + std::to_string(mipmapLevel) + "; there is only level 0");
   if (slice >= arrayLength())
     base::raise(where + "slice is " + std::to_string(slice) + " of " + std::to_string(arrayLength()));
   if (region.origin.x + region.size.width > width() || region.origin.y + region.size.height > height())
-    base::raise(where + "the region reaches beyond the texture of " + std::to_string(width()) + " x " + std::to_string(height()));
+    base::raise(where + "the region reaches beyond the texture of " + std::to_string(width()) + " x " +
+                std::to_string(height()));
 }
 
 std::byte* Texture::texel(std::size_t slice, std::size_t x, std::size_t y) const {

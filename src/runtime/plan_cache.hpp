@@ -11,12 +11,15 @@
 
 namespace kovar::rt {
 
-template <class Value> class PlanCache {
+template <class Value>
+class PlanCache {
  public:
   explicit PlanCache(std::size_t capacityBytes) : capacity_(capacityBytes) {}
 
-  /// `equal(value)` decides whether a value of the same hash is the one wanted. Returns a null Value when there is none.
-  template <class Equal> Value find(std::uint64_t hash, Equal&& equal) {
+  /// `equal(value)` decides whether a value of the same hash is the one wanted. Returns a null Value when there is
+  /// none.
+  template <class Equal>
+  Value find(std::uint64_t hash, Equal&& equal) {
     std::scoped_lock lock(mutex_);
     auto [first, last] = index_.equal_range(hash);
     for (; first != last; ++first) {

@@ -21,8 +21,10 @@ void QueueState::commit(const std::shared_ptr<CommandBufferState>& buffer) {
     std::scoped_lock lock(mutex_);
     auto place = std::find_if(places_.begin(), places_.end(),
                               [&](const Place& p) { return !p.committed && p.waiting.lock() == buffer; });
-    if (place != places_.end()) place->committed = buffer;
-    else places_.push_back({{}, buffer});
+    if (place != places_.end())
+      place->committed = buffer;
+    else
+      places_.push_back({{}, buffer});
     // Buffers hold the queue, so the queue outlives its worker's work; close() ends the worker.
     if (!worker_.joinable()) worker_ = std::thread(loop, this);
   }

@@ -11,12 +11,19 @@ Storage::Storage(std::shared_ptr<DeviceState> device, std::size_t bytes)
 
 Storage::Storage(std::shared_ptr<DeviceState> device, void* pointer, std::size_t bytes,
                  std::function<void(void*, std::size_t)> deallocator)
-    : device_(std::move(device)), kind_(Kind::External), bytes_(bytes), data_(static_cast<std::byte*>(pointer)),
+    : device_(std::move(device)),
+      kind_(Kind::External),
+      bytes_(bytes),
+      data_(static_cast<std::byte*>(pointer)),
       deallocator_(std::move(deallocator)) {}
 
 Storage::Storage(std::shared_ptr<DeviceState> device, std::size_t bytes, std::weak_ptr<CommandBufferState> owner,
                  bool promotable)
-    : device_(std::move(device)), kind_(Kind::Temporary), bytes_(bytes), owner_(std::move(owner)), promotable_(promotable) {}
+    : device_(std::move(device)),
+      kind_(Kind::Temporary),
+      bytes_(bytes),
+      owner_(std::move(owner)),
+      promotable_(promotable) {}
 
 Storage::~Storage() {
   if (memory_) device_->allocatedBytes -= memory_->bytes();

@@ -24,7 +24,8 @@ class Storage {
   Storage(std::shared_ptr<DeviceState> device, void* pointer, std::size_t bytes,
           std::function<void(void*, std::size_t)> deallocator);
   /// Lives in the arena of one command buffer's list.
-  Storage(std::shared_ptr<DeviceState> device, std::size_t bytes, std::weak_ptr<CommandBufferState> owner, bool promotable);
+  Storage(std::shared_ptr<DeviceState> device, std::size_t bytes, std::weak_ptr<CommandBufferState> owner,
+          bool promotable);
   ~Storage();
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;

@@ -85,7 +85,9 @@ Problem randomProblem(Random& r) {
     }
   }
   const bool plainTypes = r.chance(0.7);
-  const auto type = [&] { return plainTypes ? DType::F32 : r.pick({DType::F32, DType::F16, DType::F16, DType::Unorm8, DType::Unorm16}); };
+  const auto type = [&] {
+    return plainTypes ? DType::F32 : r.pick({DType::F32, DType::F16, DType::F16, DType::Unorm8, DType::Unorm16});
+  };
   p.srcType = type(), p.dstType = type();
   p.desc.bias = p.desc.direction != Direction::Data && r.chance(0.6);
   p.desc.accumulate = p.desc.direction == Direction::Weights && r.chance(0.4);
@@ -132,17 +134,22 @@ void runResult(const Problem& p, Case& c, const Devices& devices, std::map<std::
   Random& r = c.random;
   const bool forward = p.desc.direction == Direction::Forward;
   const oracle::Conv conv = oracleOf(p);
-  const Tensor src = forward ? randomOf(r, p.srcType, p.n, p.hs, p.ws, p.ci) : randomOf(r, p.dstType, p.n, p.hd, p.wd, p.co);
+  const Tensor src =
+      forward ? randomOf(r, p.srcType, p.n, p.hs, p.ws, p.ci) : randomOf(r, p.dstType, p.n, p.hd, p.wd, p.co);
   const DType inType = forward ? p.srcType : p.dstType, outType = forward ? p.dstType : p.srcType;
-  const Tensor zero = forward ? Tensor(static_cast<size_t>(p.n), static_cast<size_t>(p.hd), static_cast<size_t>(p.wd), static_cast<size_t>(p.co))
-                              : Tensor(static_cast<size_t>(p.n), static_cast<size_t>(p.hs), static_cast<size_t>(p.ws), static_cast<size_t>(p.ci));
+  const Tensor zero = forward ? Tensor(static_cast<size_t>(p.n), static_cast<size_t>(p.hd), static_cast<size_t>(p.wd),
+                                       static_cast<size_t>(p.co))
+                              : Tensor(static_cast<size_t>(p.n), static_cast<size_t>(p.hs), static_cast<size_t>(p.ws),
+                                       static_cast<size_t>(p.ci));
   std::vector<double> weights = randomValues(r, conv.weightCount(), {-1, 1, false});
   for (double& w : weights) w = static_cast<float>(w);
   std::vector<double> bias;
   if (p.desc.bias) bias = randomValues(r, conv.outputChannels, {-1, 1, false});
-  oracle::Result expected = forward ? oracle::convForward(conv, src, weights, bias, zero) : oracle::convDataGradient(conv, weights, src, zero);
+  oracle::Result expected = forward ? oracle::convForward(conv, src, weights, bias, zero)
+                                    : oracle::convDataGradient(conv, weights, src, zero);
   const auto dims = [](const Tensor& t, DType type, Random& random) {
-    return randomImageView(random, type, static_cast<long>(t.n), static_cast<long>(t.h), static_cast<long>(t.w), static_cast<long>(t.c));
+    return randomImageView(random, type, static_cast<long>(t.n), static_cast<long>(t.h), static_cast<long>(t.w),
+                           static_cast<long>(t.c));
   };
   std::vector<Argument> args;
   args.push_back({dims(src, inType, r), src.v});
@@ -152,8 +159,8 @@ void runResult(const Problem& p, Case& c, const Devices& devices, std::map<std::
   args.push_back({dims(zero, outType, r), std::vector<double>(zero.size(), 0.5), true});
   std::vector<double> kept;
   if (!p.desc.post.empty()) {
-    View other = View::image(DType::F32, static_cast<long>(zero.n), static_cast<long>(zero.h), static_cast<long>(zero.w), static_cast<long>(zero.c),
-                             static_cast<long>(zero.c));
+    View other = View::image(DType::F32, static_cast<long>(zero.n), static_cast<long>(zero.h),
+                             static_cast<long>(zero.w), static_cast<long>(zero.c), static_cast<long>(zero.c));
     std::vector<double> values = randomValues(r, zero.size(), {-1, 1, false});
     if (p.broadcastPost) {  // one value a channel
       other.strides = {0, 0, 0, 1};
@@ -161,8 +168,8 @@ void runResult(const Problem& p, Case& c, const Devices& devices, std::map<std::
     }
     expected = afterProgram(std::move(expected), values, kept);
     args.push_back({other, values});
-    args.push_back({randomImageView(r, DType::F32, static_cast<long>(zero.n), static_cast<long>(zero.h), static_cast<long>(zero.w),
-                                    static_cast<long>(zero.c)),
+    args.push_back({randomImageView(r, DType::F32, static_cast<long>(zero.n), static_cast<long>(zero.h),
+                                    static_cast<long>(zero.w), static_cast<long>(zero.c)),
                     std::vector<double>(zero.size(), 0.5), true});
   }
   clampedTo(outType, expected.value.v);
@@ -177,7 +184,8 @@ void runResult(const Problem& p, Case& c, const Devices& devices, std::map<std::
       EXPECT_TRUE(compare(got[out], expected, how)) << name;
       if (!kept.empty()) {
         how.storage = oracle::Format::Float32;
-        EXPECT_TRUE(compare(got[out + 2], kept, expected.magnitude.v, how, &expected.value)) << name << ", stored before the end";
+        EXPECT_TRUE(compare(got[out + 2], kept, expected.magnitude.v, how, &expected.value))
+            << name << ", stored before the end";
       }
     });
     ran[name] += took;
@@ -190,7 +198,8 @@ void runWeights(const Problem& p, Case& c, const Devices& devices, std::map<std:
   const oracle::Conv conv = oracleOf(p);
   const Tensor src = randomOf(r, p.srcType, p.n, p.hs, p.ws, p.ci), dst = randomOf(r, p.dstType, p.n, p.hd, p.wd, p.co);
   oracle::WeightGradient expected = oracle::convWeightGradient(conv, src, dst);
-  std::vector<double> before = randomValues(r, conv.weightCount(), {-1, 1, false}), biasBefore(conv.outputChannels, 0.25);
+  std::vector<double> before = randomValues(r, conv.weightCount(), {-1, 1, false}),
+                      biasBefore(conv.outputChannels, 0.25);
   for (size_t i = 0; i < before.size(); ++i) {
     before[i] = static_cast<float>(before[i]);
     if (!p.desc.accumulate) continue;
@@ -225,14 +234,17 @@ TEST(ConvConformance, RandomProblems) {
   constexpr int kCases = 300;
   forCases(kCases, [&](Case& c) {
     const Problem p = randomProblem(c.random);
-    if (p.desc.direction == Direction::Weights) runWeights(p, c, devices, ran);
-    else runResult(p, c, devices, ran);
+    if (p.desc.direction == Direction::Weights)
+      runWeights(p, c, devices, ran);
+    else
+      runResult(p, c, devices, ran);
   });
   if (std::getenv("KOVAR_TEST_CASE") != nullptr) return;
   for (const auto& [name, count] : ran) EXPECT_GE(count, kCases / 10) << name << " ran too rarely to be tested";
 }
 
-// Shapes large enough that each way of sharing work between threads is taken: images, rows, channel blocks, batch parts.
+// Shapes large enough that each way of sharing work between threads is taken: images, rows, channel blocks, batch
+// parts.
 TEST(ConvConformance, EveryGrid) {
   const Devices devices;
   std::map<std::string, int> ran;
@@ -240,9 +252,10 @@ TEST(ConvConformance, EveryGrid) {
     long n, size, ci, co;
     int kernel, stride, groups;
   };
-  const Shape shapes[] = {{16, 14, 16, 32, 5, 1, 1}, {1, 28, 24, 32, 3, 1, 1},  {1, 7, 160, 192, 3, 1, 1},   {2, 9, 128, 256, 1, 1, 1},
-                          {3, 33, 3, 16, 7, 2, 1},   {1, 40, 64, 64, 3, 2, 64}, {9, 15, 32, 32, 3, 1, 4},    {20, 12, 1, 32, 5, 1, 1},
-                          {1, 16, 192, 130, 3, 2, 1}, {5, 10, 48, 40, 3, 1, 1}};
+  const Shape shapes[] = {{16, 14, 16, 32, 5, 1, 1}, {1, 28, 24, 32, 3, 1, 1}, {1, 7, 160, 192, 3, 1, 1},
+                          {2, 9, 128, 256, 1, 1, 1}, {3, 33, 3, 16, 7, 2, 1},  {1, 40, 64, 64, 3, 2, 64},
+                          {9, 15, 32, 32, 3, 1, 4},  {20, 12, 1, 32, 5, 1, 1}, {1, 16, 192, 130, 3, 2, 1},
+                          {5, 10, 48, 40, 3, 1, 1}};
   const Direction directions[] = {Direction::Forward, Direction::Data, Direction::Weights};
   forCases(static_cast<int>(std::size(shapes)) * 3, [&](Case& c) {
     const Shape& s = shapes[c.index / 3];

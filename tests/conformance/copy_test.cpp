@@ -61,7 +61,8 @@ TEST(CopyConformance, Plain) {
     const DType from = anyType(r), to = r.chance(0.4) ? from : anyType(r);
     prim::Copy copy;
     copy.accumulate = from != DType::U32 && to != DType::U32 && from != DType::U8 && to != DType::U8 && r.chance(0.3);
-    std::vector<Argument> args{readArgument(r, from, dims, valuesFor(from), true), writtenArgument(r, to, dims, copy.accumulate ? 0.25 : 0)};
+    std::vector<Argument> args{readArgument(r, from, dims, valuesFor(from), true),
+                               writtenArgument(r, to, dims, copy.accumulate ? 0.25 : 0)};
     if (from == DType::U8 || from == DType::U32)
       for (double& v : args[0].values) v = std::floor(v * (from == DType::U8 ? 255 : 16777215));
     if (from == to && from == DType::U32)
@@ -91,12 +92,14 @@ TEST(CopyConformance, SameTypeKeepsBits) {
     ASSERT_TRUE(plan.ok());
     std::vector<std::uint8_t> from(3 * 5 * 4 * sizeOf(t), 0xa5), to(3 * 5 * 3 * sizeOf(t), 0);
     for (std::size_t i = 0; i < from.size(); ++i) from[i] = static_cast<std::uint8_t>(i % 2 == 0 ? 0x01 + i : 0x7f);
-    const prim::Bound bound[2] = {{reinterpret_cast<std::byte*>(from.data())}, {reinterpret_cast<std::byte*>(to.data())}};
+    const prim::Bound bound[2] = {{reinterpret_cast<std::byte*>(from.data())},
+                                  {reinterpret_cast<std::byte*>(to.data())}};
     prim::Invocation inv;
     inv.args = bound;
     ASSERT_TRUE(device->enqueue(**device->makeStream(), **plan, inv).ok());
     for (std::size_t p = 0; p < 15; ++p)
-      EXPECT_EQ(std::memcmp(&to[p * 3 * sizeOf(t)], &from[p * 4 * sizeOf(t)], 3 * sizeOf(t)), 0) << nameOf(t) << " pixel " << p;
+      EXPECT_EQ(std::memcmp(&to[p * 3 * sizeOf(t)], &from[p * 4 * sizeOf(t)], 3 * sizeOf(t)), 0)
+          << nameOf(t) << " pixel " << p;
   }
 }
 
@@ -135,7 +138,8 @@ TEST(CopyConformance, Shifted) {
         index[a] = walkTo(index[a] + s.copy.shift[a], s.src[a], s.copy.edge);
         outside = outside || index[a] < 0;
       }
-      expected.push_back(outside ? (s.copy.edge == Edge::Constant ? 0.75 : 0.0) : args[0].values[static_cast<std::size_t>(flat(index, s.src))]);
+      expected.push_back(outside ? (s.copy.edge == Edge::Constant ? 0.75 : 0.0)
+                                 : args[0].values[static_cast<std::size_t>(flat(index, s.src))]);
     }
     const DeviceCase device(s.copy, args);
     runEverywhere(devices, c, device, [&](const std::vector<std::vector<float>>& got) {
@@ -183,7 +187,8 @@ TEST(CopyConformance, PublishedPads) {
     auto plan = device->prepare(copy, views, {});
     EXPECT_TRUE(plan.ok());
     std::vector<float> dst(out);
-    const prim::Bound bound[2] = {{reinterpret_cast<std::byte*>(src.data())}, {reinterpret_cast<std::byte*>(dst.data())}};
+    const prim::Bound bound[2] = {{reinterpret_cast<std::byte*>(src.data())},
+                                  {reinterpret_cast<std::byte*>(dst.data())}};
     prim::Invocation inv;
     inv.args = bound;
     EXPECT_TRUE(device->enqueue(**device->makeStream(), **plan, inv).ok());

@@ -1,6 +1,6 @@
 #pragma once
-// One primitive with its arguments, run by every implementation of a device that says yes, and checked for what holds of
-// all: nothing outside the written views changes, two runs and two thread counts give the same bits.
+// One primitive with its arguments, run by every implementation of a device that says yes, and checked for what holds
+// of all: nothing outside the written views changes, two runs and two thread counts give the same bits.
 
 #include <gtest/gtest.h>
 
@@ -24,10 +24,14 @@ namespace kovar::test {
 
 inline oracle::Format formatOf(prim::DType t) {
   switch (t) {
-    case prim::DType::F16: return oracle::Format::Float16;
-    case prim::DType::Unorm8: return oracle::Format::Unorm8;
-    case prim::DType::Unorm16: return oracle::Format::Unorm16;
-    default: return oracle::Format::Float32;
+    case prim::DType::F16:
+      return oracle::Format::Float16;
+    case prim::DType::Unorm8:
+      return oracle::Format::Unorm8;
+    case prim::DType::Unorm16:
+      return oracle::Format::Unorm16;
+    default:
+      return oracle::Format::Float32;
   }
 }
 
@@ -40,12 +44,18 @@ inline oracle::Domain domainOf(prim::DType t) {
 inline void writeElement(prim::DType t, std::byte* at, double v) {
   const auto put = [&](auto bits) { std::memcpy(at, &bits, sizeof(bits)); };
   switch (t) {
-    case prim::DType::F32: return put(static_cast<float>(v));
-    case prim::DType::F16: return put(oracle::toHalfBits(v));
-    case prim::DType::Unorm8: return put(oracle::toUnorm8(v));
-    case prim::DType::Unorm16: return put(oracle::toUnorm16(v));
-    case prim::DType::U8: return put(static_cast<std::uint8_t>(v));
-    case prim::DType::U32: return put(static_cast<std::uint32_t>(v));
+    case prim::DType::F32:
+      return put(static_cast<float>(v));
+    case prim::DType::F16:
+      return put(oracle::toHalfBits(v));
+    case prim::DType::Unorm8:
+      return put(oracle::toUnorm8(v));
+    case prim::DType::Unorm16:
+      return put(oracle::toUnorm16(v));
+    case prim::DType::U8:
+      return put(static_cast<std::uint8_t>(v));
+    case prim::DType::U32:
+      return put(static_cast<std::uint32_t>(v));
   }
 }
 
@@ -55,12 +65,18 @@ inline double readElement(prim::DType t, const std::byte* at) {
     return bits;
   };
   switch (t) {
-    case prim::DType::F32: return static_cast<double>(get(float{}));
-    case prim::DType::F16: return oracle::fromHalfBits(get(std::uint16_t{}));
-    case prim::DType::Unorm8: return oracle::fromUnorm8(get(std::uint8_t{}));
-    case prim::DType::Unorm16: return oracle::fromUnorm16(get(std::uint16_t{}));
-    case prim::DType::U8: return get(std::uint8_t{});
-    case prim::DType::U32: return get(std::uint32_t{});
+    case prim::DType::F32:
+      return static_cast<double>(get(float{}));
+    case prim::DType::F16:
+      return oracle::fromHalfBits(get(std::uint16_t{}));
+    case prim::DType::Unorm8:
+      return oracle::fromUnorm8(get(std::uint8_t{}));
+    case prim::DType::Unorm16:
+      return oracle::fromUnorm16(get(std::uint16_t{}));
+    case prim::DType::U8:
+      return get(std::uint8_t{});
+    case prim::DType::U32:
+      return get(std::uint32_t{});
   }
   return 0;
 }
@@ -72,7 +88,8 @@ inline void forElements(const prim::View& v, const std::function<void(std::int64
     std::int64_t at = v.offset;
     for (int a = 0; a < v.rank; ++a) at += index[static_cast<std::size_t>(a)] * v.stride(a);
     fn(at);
-    for (int a = v.rank - 1; a >= 0 && ++index[static_cast<std::size_t>(a)] == v.dim(a); --a) index[static_cast<std::size_t>(a)] = 0;
+    for (int a = v.rank - 1; a >= 0 && ++index[static_cast<std::size_t>(a)] == v.dim(a); --a)
+      index[static_cast<std::size_t>(a)] = 0;
   }
 }
 
@@ -83,7 +100,8 @@ struct Argument {
 };
 
 /// Random layout of a rank-4 image: gaps between pixels, rows and images, an offset, or none of these.
-inline prim::View randomImageView(Random& r, prim::DType t, std::int64_t n, std::int64_t h, std::int64_t w, std::int64_t c) {
+inline prim::View randomImageView(Random& r, prim::DType t, std::int64_t n, std::int64_t h, std::int64_t w,
+                                  std::int64_t c) {
   const std::int64_t pixel = r.chance(0.3) ? c : (c + 3) / 4 * 4 + (r.chance(0.2) ? 4 : 0);
   prim::View v = prim::View::image(t, n, h, w, c, pixel, r.chance(0.3) ? 4 * r.integer(1, 5) : 0);
   if (r.chance(0.2)) {  // a part of a larger image
@@ -101,7 +119,8 @@ inline prim::View randomMatrixView(Random& r, prim::DType t, std::int64_t rows, 
 
 class DeviceCase {
  public:
-  DeviceCase(prim::Prim prim, std::vector<Argument> arguments) : prim_(std::move(prim)), arguments_(std::move(arguments)) {
+  DeviceCase(prim::Prim prim, std::vector<Argument> arguments)
+      : prim_(std::move(prim)), arguments_(std::move(arguments)) {
     for (const Argument& a : arguments_) views_.push_back(a.view);
   }
 
@@ -141,8 +160,8 @@ class DeviceCase {
           check(values);
         } else {
           for (std::size_t i = 0; i < memory.size(); ++i)
-            EXPECT_TRUE(memory[i] == first[i]) << name << ": argument " << i << " has other bits in run " << round << " with "
-                                               << device->threadCount() << " threads";
+            EXPECT_TRUE(memory[i] == first[i]) << name << ": argument " << i << " has other bits in run " << round
+                                               << " with " << device->threadCount() << " threads";
         }
       }
     }
@@ -167,7 +186,8 @@ class DeviceCase {
     std::vector<float> values;
     const prim::View& v = arguments_[i].view;
     forElements(v, [&](std::int64_t at) {
-      values.push_back(static_cast<float>(readElement(v.dtype, bytes.data() + static_cast<std::size_t>(at) * prim::sizeOf(v.dtype))));
+      values.push_back(static_cast<float>(
+          readElement(v.dtype, bytes.data() + static_cast<std::size_t>(at) * prim::sizeOf(v.dtype))));
     });
     return values;
   }
@@ -178,16 +198,17 @@ class DeviceCase {
       const std::size_t size = prim::sizeOf(arguments_[i].view.dtype);
       if (arguments_[i].written)
         forElements(arguments_[i].view, [&](std::int64_t at) {
-          std::memcpy(before.data() + static_cast<std::size_t>(at) * size, after.data() + static_cast<std::size_t>(at) * size, size);
+          std::memcpy(before.data() + static_cast<std::size_t>(at) * size,
+                      after.data() + static_cast<std::size_t>(at) * size, size);
         });
       const auto differs = std::mismatch(before.begin(), before.end(), after.begin());
-      EXPECT_TRUE(differs.first == before.end())
-          << name << " changed memory outside what it may write: argument " << i << ", byte " << differs.first - before.begin();
+      EXPECT_TRUE(differs.first == before.end()) << name << " changed memory outside what it may write: argument " << i
+                                                 << ", byte " << differs.first - before.begin();
     }
   }
 
-  std::vector<std::vector<std::byte>> execute(prim::Backend& device, const prim::Plan& plan, std::vector<prim::Derived>& derived,
-                                              int round) const {
+  std::vector<std::vector<std::byte>> execute(prim::Backend& device, const prim::Plan& plan,
+                                              std::vector<prim::Derived>& derived, int round) const {
     std::vector<prim::MemoryRef> blocks;
     std::vector<prim::Bound> bound;
     std::vector<std::vector<std::byte>> result;
@@ -226,8 +247,8 @@ class DeviceCase {
   std::vector<prim::View> views_;
 };
 
-/// A post-op program for tests, and what it does to a value: out = max(0.5 v + 0.25 + other, -0.75), and `kept` receives
-/// 0.5 v + 0.25.
+/// A post-op program for tests, and what it does to a value: out = max(0.5 v + 0.25 + other, -0.75), and `kept`
+/// receives 0.5 v + 0.25.
 inline prim::Program testProgram() {
   using prim::EwOp;
   prim::Program p;

@@ -14,11 +14,16 @@ using prim::EwStep;
 
 Dims randomDims(Random& r) {
   switch (r.integer(0, 4)) {
-    case 0: return {r.integer(1, 3000)};
-    case 1: return {r.integer(1, 70), r.integer(1, 40)};
-    case 2: return {r.integer(1, 3), r.integer(1, 9), r.integer(1, 9), r.integer(1, 40)};
-    case 3: return {2, r.integer(20, 40), r.integer(20, 40), r.pick({1L, 3L, 16L, 32L})};  // several chunks
-    default: return {r.integer(1, 4), r.integer(1, 4), r.integer(1, 3), r.integer(1, 3), r.integer(1, 3), r.integer(1, 5)};
+    case 0:
+      return {r.integer(1, 3000)};
+    case 1:
+      return {r.integer(1, 70), r.integer(1, 40)};
+    case 2:
+      return {r.integer(1, 3), r.integer(1, 9), r.integer(1, 9), r.integer(1, 40)};
+    case 3:
+      return {2, r.integer(20, 40), r.integer(20, 40), r.pick({1L, 3L, 16L, 32L})};  // several chunks
+    default:
+      return {r.integer(1, 4), r.integer(1, 4), r.integer(1, 3), r.integer(1, 3), r.integer(1, 3), r.integer(1, 5)};
   }
 }
 
@@ -26,25 +31,38 @@ Dims randomDims(Random& r) {
 double valueOf(const EwStep& s, const std::array<double, prim::kMaxRegisters>& reg) {
   const double a = reg[s.a], b = reg[s.b], p = s.p[0], q = s.p[1];
   switch (s.op) {
-    case EwOp::Const: return p;
-    case EwOp::Affine: return a * p + q;
-    case EwOp::Add: return a + b;
-    case EwOp::Sub: return a - b;
-    case EwOp::Mul: return a * b;
-    case EwOp::Div: return a / b;
-    case EwOp::Min: return std::min(a, b);
-    case EwOp::Max: return std::max(a, b);
-    case EwOp::Clamp: return std::clamp(a, p, q);
-    case EwOp::InRange: return p < a && a < q ? 1 : 0;
-    case EwOp::Neuron: return a >= 0 ? a : p * a;
-    case EwOp::NeuronGrad: return a >= 0 ? reg[s.c] : p * reg[s.c];
+    case EwOp::Const:
+      return p;
+    case EwOp::Affine:
+      return a * p + q;
+    case EwOp::Add:
+      return a + b;
+    case EwOp::Sub:
+      return a - b;
+    case EwOp::Mul:
+      return a * b;
+    case EwOp::Div:
+      return a / b;
+    case EwOp::Min:
+      return std::min(a, b);
+    case EwOp::Max:
+      return std::max(a, b);
+    case EwOp::Clamp:
+      return std::clamp(a, p, q);
+    case EwOp::InRange:
+      return p < a && a < q ? 1 : 0;
+    case EwOp::Neuron:
+      return a >= 0 ? a : p * a;
+    case EwOp::NeuronGrad:
+      return a >= 0 ? reg[s.c] : p * reg[s.c];
     case EwOp::Compare: {
       const bool equal = std::fabs(a - b) <= p;
       const bool result[] = {equal, !equal, a < b && !equal, a < b || equal, a > b && !equal, a > b || equal};
       return result[s.code] ? 1 : 0;
     }
     case EwOp::Load:
-    case EwOp::Store: break;
+    case EwOp::Store:
+      break;
   }
   return 0;
 }
@@ -90,9 +108,12 @@ TEST(ElementwiseConformance, ProgramsOnWholeNumbers) {
         s.op = static_cast<EwOp>(r.integer(static_cast<long>(EwOp::Const), static_cast<long>(EwOp::InRange)));
         s.a = some(), s.b = some(), s.c = some();
         s.p = {static_cast<float>(r.integer(-3, 3)), 0.f, 0.f};
-        if (s.op == EwOp::Neuron || s.op == EwOp::NeuronGrad) s.code = 1;  // ReLU
-        else if (s.op == EwOp::Compare) s.code = static_cast<std::uint8_t>(r.integer(0, 5)), s.p[0] = static_cast<float>(r.integer(0, 2));
-        else s.p[1] = s.p[0] + static_cast<float>(r.integer(0, 5));
+        if (s.op == EwOp::Neuron || s.op == EwOp::NeuronGrad)
+          s.code = 1;  // ReLU
+        else if (s.op == EwOp::Compare)
+          s.code = static_cast<std::uint8_t>(r.integer(0, 5)), s.p[0] = static_cast<float>(r.integer(0, 2));
+        else
+          s.p[1] = s.p[0] + static_cast<float>(r.integer(0, 5));
         std::vector<double> result(count);
         std::array<double, prim::kMaxRegisters> at{};
         for (std::size_t k = 0; k < count; ++k) {
@@ -108,7 +129,8 @@ TEST(ElementwiseConformance, ProgramsOnWholeNumbers) {
     const DeviceCase device(prim::Elementwise{program}, args);
     runEverywhere(devices, c, device, [&](const std::vector<std::vector<float>>& got) {
       for (const auto& [arg, values] : stored)
-        EXPECT_TRUE(holds(got[arg], args[arg].view.dtype, values, std::vector<double>(count, 1.0), {0.0, 1e-37})) << "argument " << arg;
+        EXPECT_TRUE(holds(got[arg], args[arg].view.dtype, values, std::vector<double>(count, 1.0), {0.0, 1e-37}))
+            << "argument " << arg;
     });
   });
 }
@@ -125,14 +147,16 @@ TEST(ElementwiseConformance, Neurons) {
     const Dims dims = randomDims(r);
     const auto count = static_cast<std::size_t>(productOf(dims));
     const auto channels = static_cast<std::size_t>(dims.back());
-    neuron.a = static_cast<float>(neuron.a), neuron.b = static_cast<float>(neuron.b), neuron.c = static_cast<float>(neuron.c);
+    neuron.a = static_cast<float>(neuron.a), neuron.b = static_cast<float>(neuron.b),
+    neuron.c = static_cast<float>(neuron.c);
     if (prelu) neuron.data = randomValues(r, channels, {-1, 1, false}, oracle::Format::Float16);
     const DType in = r.pick({DType::F32, DType::F32, DType::F16}), out = randomType(r);
     std::vector<Argument> args;
     args.push_back(readArgument(r, in, dims, neuron.domain(), true));
     prim::Program program;
     program.push({.op = EwOp::Load, .dst = 0, .arg = 0});
-    const std::array<float, 3> p{static_cast<float>(neuron.a), static_cast<float>(neuron.b), static_cast<float>(neuron.c)};
+    const std::array<float, 3> p{static_cast<float>(neuron.a), static_cast<float>(neuron.b),
+                                 static_cast<float>(neuron.c)};
     const auto code = static_cast<std::uint8_t>(neuron.type);
     if (prelu) {
       Argument slopes{prim::View::contiguous(DType::F32, {}), {}, false};
@@ -158,8 +182,8 @@ TEST(ElementwiseConformance, Neurons) {
     for (std::size_t k = 0; k < count; ++k) {
       const double x = args[0].values[k], g = gradient ? args[args.size() - 2].values[k] : 1;
       expected.push_back(g * (gradient ? neuron.derivative(x, k % channels) : neuron.value(x, k % channels)));
-      magnitude.push_back(std::fabs(g) *
-                          (gradient ? neuron.derivativeMagnitude(x, k % channels) : neuron.valueMagnitude(x, k % channels)));
+      magnitude.push_back(std::fabs(g) * (gradient ? neuron.derivativeMagnitude(x, k % channels)
+                                                   : neuron.valueMagnitude(x, k % channels)));
     }
     const DeviceCase device(prim::Elementwise{program}, args);
     runEverywhere(devices, c, device, [&](const std::vector<std::vector<float>>& got) {
@@ -175,7 +199,8 @@ TEST(ElementwiseConformance, InPlace) {
     Random& r = c.random;
     const Dims dims = randomDims(r);
     const DType t = r.pick({DType::F32, DType::F16});
-    std::vector<Argument> args{readArgument(r, t, dims, {-4, 4, false}), readArgument(r, DType::F32, dims, {-4, 4, false}, true),
+    std::vector<Argument> args{readArgument(r, t, dims, {-4, 4, false}),
+                               readArgument(r, DType::F32, dims, {-4, 4, false}, true),
                                writtenArgument(r, DType::F32, dims)};
     args[0].written = true;
     prim::Program program;

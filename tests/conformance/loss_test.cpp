@@ -15,7 +15,8 @@ using prim::LossReduction;
 using prim::View;
 
 View viewOf(Random& r, DType t, const Tensor& s) {
-  return randomImageView(r, t, static_cast<long>(s.n), static_cast<long>(s.h), static_cast<long>(s.w), static_cast<long>(s.c));
+  return randomImageView(r, t, static_cast<long>(s.n), static_cast<long>(s.h), static_cast<long>(s.w),
+                         static_cast<long>(s.c));
 }
 
 struct Problem {
@@ -29,7 +30,8 @@ Problem randomProblem(Random& r, int index) {
   Problem p;
   oracle::Loss& l = p.loss;
   l.type = static_cast<oracle::LossType>(index % oracle::kLossTypeCount);
-  l.reduction = l.type == oracle::LossType::CosineDistance ? oracle::Reduction::Sum : static_cast<oracle::Reduction>(r.integer(0, 3));
+  l.reduction = l.type == oracle::LossType::CosineDistance ? oracle::Reduction::Sum
+                                                           : static_cast<oracle::Reduction>(r.integer(0, 3));
   l.reduceAcrossBatch = l.reduction != oracle::Reduction::None && r.chance(0.3);
   l.weight = static_cast<double>(static_cast<float>(r.pick({1.0, 0.25, 0.3, -2.0})));
   if (r.chance(0.4)) l.labelSmoothing = 0.125;
@@ -43,7 +45,8 @@ Problem randomProblem(Random& r, int index) {
   p.desc.numberOfClasses = static_cast<std::int32_t>(l.numberOfClasses);
   p.desc.delta = static_cast<float>(l.delta);
 
-  const auto n = static_cast<size_t>(r.integer(1, 4)), h = static_cast<size_t>(r.integer(1, 9)), w = static_cast<size_t>(r.integer(1, 9));
+  const auto n = static_cast<size_t>(r.integer(1, 4)), h = static_cast<size_t>(r.integer(1, 9)),
+             w = static_cast<size_t>(r.integer(1, 9));
   const auto c = static_cast<size_t>(r.chance(0.2) ? r.integer(500, 1100) : r.integer(1, 30));
   p.in.predictions = Tensor(n, c > 400 ? 1 : h, c > 400 ? 2 : w, c);
   p.in.labels = p.in.predictions;
@@ -56,7 +59,8 @@ Problem randomProblem(Random& r, int index) {
   if (l.type != oracle::LossType::CosineDistance && r.chance(0.5)) {
     p.desc.weights = true;
     const Tensor& s = p.in.predictions;
-    p.in.weights = Tensor(r.chance(0.3) ? 1 : s.n, r.chance(0.3) ? 1 : s.h, r.chance(0.3) ? 1 : s.w, r.chance(0.3) ? 1 : s.c);
+    p.in.weights =
+        Tensor(r.chance(0.3) ? 1 : s.n, r.chance(0.3) ? 1 : s.h, r.chance(0.3) ? 1 : s.w, r.chance(0.3) ? 1 : s.c);
     for (double& v : p.in.weights.v) v = r.chance(0.3) ? 0 : static_cast<double>(static_cast<float>(r.real(-1, 2)));
   }
   return p;
@@ -102,8 +106,9 @@ void run(const Devices& devices, Case& c, Problem& p) {
   device.scalars.f[0] = static_cast<float>(p.loss.weight);
   const oracle::Result value = oracle::forwardLoss(p.loss, p.in);
   const oracle::Result gradient =
-      p.desc.incoming ? oracle::forwardLossGradient(p.loss, p.in, p.incoming, p.desc.labelGradient, p.desc.divideGradient)
-                      : oracle::lossGradient(p.loss, p.in);
+      p.desc.incoming
+          ? oracle::forwardLossGradient(p.loss, p.in, p.incoming, p.desc.labelGradient, p.desc.divideGradient)
+          : oracle::lossGradient(p.loss, p.in);
   runEverywhere(devices, c, device, [&](const std::vector<std::vector<float>>& got) {
     // Where a weight is 0, or nothing is left over, the expected value is 0 with magnitude 0: still a result.
     if (p.desc.writeLoss)

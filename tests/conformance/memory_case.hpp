@@ -1,6 +1,6 @@
 #pragma once
-// What the tests of the memory-bound families share: devices, random arguments of any rank and layout, and running one case
-// by every implementation.
+// What the tests of the memory-bound families share: devices, random arguments of any rank and layout, and running one
+// case by every implementation.
 
 #include <hwy/targets.h>
 
@@ -36,7 +36,8 @@ inline prim::DType randomType(Random& r) {
   return r.chance(0.5) ? DType::F32 : r.pick({DType::F32, DType::F16, DType::F16, DType::Unorm8, DType::Unorm16});
 }
 
-/// A view with gaps between the elements of some axes, axes in another order in memory, and an offset, or none of these.
+/// A view with gaps between the elements of some axes, axes in another order in memory, and an offset, or none of
+/// these.
 inline prim::View randomView(Random& r, prim::DType t, const Dims& dims) {
   prim::View v;
   v.dtype = t;
@@ -57,7 +58,8 @@ inline prim::View randomView(Random& r, prim::DType t, const Dims& dims) {
 }
 
 /// An argument to read, with values from the domain; with `broadcast` some axes may have stride 0.
-inline Argument readArgument(Random& r, prim::DType t, const Dims& dims, const oracle::Domain& domain, bool broadcast = false) {
+inline Argument readArgument(Random& r, prim::DType t, const Dims& dims, const oracle::Domain& domain,
+                             bool broadcast = false) {
   Argument a{randomView(r, t, dims), {}, false};
   if (broadcast)
     for (std::size_t axis = 0; axis < dims.size(); ++axis)

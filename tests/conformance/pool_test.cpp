@@ -56,12 +56,13 @@ oracle::Pool oracleOf(const Problem& p) {
 }
 
 Tensor imageOf(const Problem& p, bool source) {
-  return Tensor(static_cast<size_t>(p.n), static_cast<size_t>(source ? p.h : p.hd), static_cast<size_t>(source ? p.w : p.wd),
-                static_cast<size_t>(p.c));
+  return Tensor(static_cast<size_t>(p.n), static_cast<size_t>(source ? p.h : p.hd),
+                static_cast<size_t>(source ? p.w : p.wd), static_cast<size_t>(p.c));
 }
 
 View viewOf(Random& r, DType t, const Tensor& s) {
-  return randomImageView(r, t, static_cast<long>(s.n), static_cast<long>(s.h), static_cast<long>(s.w), static_cast<long>(s.c));
+  return randomImageView(r, t, static_cast<long>(s.n), static_cast<long>(s.h), static_cast<long>(s.w),
+                         static_cast<long>(s.c));
 }
 
 /// Distinct values, also after rounding to the type.
@@ -79,7 +80,8 @@ TEST(PoolConformance, Forward) {
     const DType from = randomType(r), to = randomType(r);
     const Tensor src = distinct(r, from, imageOf(p, true)), dst = imageOf(p, false);
     oracle::Result expected = oracle::poolForward(oracleOf(p), src, dst);
-    std::vector<Argument> args{{viewOf(r, from, src), src.v}, {viewOf(r, to, dst), std::vector<double>(dst.size(), 0.5), true}};
+    std::vector<Argument> args{{viewOf(r, from, src), src.v},
+                               {viewOf(r, to, dst), std::vector<double>(dst.size(), 0.5), true}};
     std::vector<double> kept;
     if (r.chance(0.3)) {
       p.desc.post = testProgram();
@@ -112,14 +114,16 @@ TEST(PoolConformance, Gradient) {
     Random& r = c.random;
     Problem p = randomProblem(r);
     p.desc.direction = prim::Direction::Data;
-    const DType image = r.pick({DType::F32, DType::F32, DType::F16, DType::Unorm16}), given = r.pick({DType::F32, DType::F16}), to = randomType(r);
+    const DType image = r.pick({DType::F32, DType::F32, DType::F16, DType::Unorm16}),
+                given = r.pick({DType::F32, DType::F16}), to = randomType(r);
     // Ties (unorm and half images have them) go to the first maximum in the oracle as well.
     const Tensor src = distinct(r, image, imageOf(p, true));
     const Tensor g = randomTensor(r, static_cast<size_t>(p.n), static_cast<size_t>(p.hd), static_cast<size_t>(p.wd),
                                   static_cast<size_t>(p.c), {-1, 1, false}, formatOf(given));
     oracle::Result expected = oracle::poolGradient(oracleOf(p), {}, g, src, src);
     for (double& m : expected.magnitude.v) m += 1e-30;
-    std::vector<Argument> args{{viewOf(r, given, g), g.v}, {viewOf(r, image, src), src.v},
+    std::vector<Argument> args{{viewOf(r, given, g), g.v},
+                               {viewOf(r, image, src), src.v},
                                {viewOf(r, to, src), std::vector<double>(src.size(), 0.5), true}};
     const DeviceCase device(p.desc, args);
     runEverywhere(devices, c, device, [&](const std::vector<std::vector<float>>& got) {

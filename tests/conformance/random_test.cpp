@@ -33,15 +33,16 @@ Problem randomProblem(Random& r) {
   p.scalars.u[1] = r.chance(0.5) ? r.bits() : static_cast<std::uint64_t>(r.integer(0, 5));
   if (r.chance(0.4))
     for (auto& s : p.desc.maskStride) s = r.chance(0.5) ? 1 : 0;
-  p.dropout.maskStrideY = p.desc.maskStride[0], p.dropout.maskStrideX = p.desc.maskStride[1], p.dropout.maskStrideC = p.desc.maskStride[2];
+  p.dropout.maskStrideY = p.desc.maskStride[0], p.dropout.maskStrideX = p.desc.maskStride[1],
+  p.dropout.maskStrideC = p.desc.maskStride[2];
   return p;
 }
 
 Tensor masksOf(const Problem& p) {
   Tensor all;
   for (long n = 0; n < p.n; ++n) {
-    const Tensor one = oracle::dropoutMask(p.dropout, static_cast<size_t>(p.h), static_cast<size_t>(p.w), static_cast<size_t>(p.c),
-                                           static_cast<std::uint32_t>(n), p.scalars.u[1]);
+    const Tensor one = oracle::dropoutMask(p.dropout, static_cast<size_t>(p.h), static_cast<size_t>(p.w),
+                                           static_cast<size_t>(p.c), static_cast<std::uint32_t>(n), p.scalars.u[1]);
     if (n == 0) all = Tensor(0, one.h, one.w, one.c);
     ++all.n;
     all.v.insert(all.v.end(), one.v.begin(), one.v.end());
@@ -54,7 +55,8 @@ Tensor imageOf(const Problem& p) {
 }
 
 View viewOf(Random& r, DType t, const Tensor& s) {
-  return randomImageView(r, t, static_cast<long>(s.n), static_cast<long>(s.h), static_cast<long>(s.w), static_cast<long>(s.c));
+  return randomImageView(r, t, static_cast<long>(s.n), static_cast<long>(s.h), static_cast<long>(s.w),
+                         static_cast<long>(s.c));
 }
 
 TEST(RandomConformance, DropoutForward) {
@@ -69,9 +71,13 @@ TEST(RandomConformance, DropoutForward) {
     for (double& v : src.v) v = from == DType::F32 ? static_cast<double>(static_cast<float>(v)) : v;
     const Tensor mask = masksOf(p);
     const oracle::Result expected = oracle::dropoutApply(p.dropout, {}, src, mask, imageOf(p));
-    std::vector<Argument> args{{viewOf(r, from, src), src.v}, {viewOf(r, to, src), std::vector<double>(src.size(), 0.5), true}};
-    if (p.desc.writeMask) args.push_back({randomView(r, DType::U8, {p.n, static_cast<long>(mask.h), static_cast<long>(mask.w), static_cast<long>(mask.c)}),
-                                          std::vector<double>(mask.size(), 7), true});
+    std::vector<Argument> args{{viewOf(r, from, src), src.v},
+                               {viewOf(r, to, src), std::vector<double>(src.size(), 0.5), true}};
+    if (p.desc.writeMask)
+      args.push_back(
+          {randomView(r, DType::U8,
+                      {p.n, static_cast<long>(mask.h), static_cast<long>(mask.w), static_cast<long>(mask.c)}),
+           std::vector<double>(mask.size(), 7), true});
     DeviceCase device(p.desc, args);
     device.scalars = p.scalars;
     runEverywhere(devices, c, device, [&](const std::vector<std::vector<float>>& got) {
@@ -97,10 +103,14 @@ TEST(RandomConformance, DropoutGradient) {
     const DType from = r.pick({DType::F32, DType::F16}), to = randomType(r);
     Tensor g = imageOf(p);
     g.v = randomValues(r, g.size(), {-1, 1, false}, formatOf(from));
-    const oracle::Result expected = oracle::dropoutApply(p.dropout, {}, g, mask, imageOf(p), p.desc.maskOffsetX, p.desc.maskOffsetY);
-    std::vector<Argument> args{{viewOf(r, from, g), g.v},
-                               {randomView(r, DType::U8, {p.n, static_cast<long>(mask.h), static_cast<long>(mask.w), static_cast<long>(mask.c)}), mask.v},
-                               {viewOf(r, to, g), std::vector<double>(g.size(), 0.5), true}};
+    const oracle::Result expected =
+        oracle::dropoutApply(p.dropout, {}, g, mask, imageOf(p), p.desc.maskOffsetX, p.desc.maskOffsetY);
+    std::vector<Argument> args{
+        {viewOf(r, from, g), g.v},
+        {randomView(r, DType::U8,
+                    {p.n, static_cast<long>(mask.h), static_cast<long>(mask.w), static_cast<long>(mask.c)}),
+         mask.v},
+        {viewOf(r, to, g), std::vector<double>(g.size(), 0.5), true}};
     DeviceCase device(p.desc, args);
     runEverywhere(devices, c, device, [&](const std::vector<std::vector<float>>& got) {
       EXPECT_TRUE(holds(got[2], to, expected.value.v, expected.magnitude.v, oracle::Dropout::tolerance()));
@@ -149,7 +159,8 @@ TEST(RandomConformance, Matrices) {
         magnitude.push_back(std::fabs(a) + std::fabs(b));
         continue;
       }
-      const double u = uniformAt(scalars, e / 2 * 2) + 1 / 16777216.0, turn = 2 * M_PI * uniformAt(scalars, e / 2 * 2 + 1);
+      const double u = uniformAt(scalars, e / 2 * 2) + 1 / 16777216.0,
+                   turn = 2 * M_PI * uniformAt(scalars, e / 2 * 2 + 1);
       const double z = std::sqrt(-2 * std::log(u)) * (e % 2 == 0 ? std::cos(turn) : std::sin(turn));
       expected.push_back(std::clamp(a + z * b, static_cast<double>(desc.minimum), static_cast<double>(desc.maximum)));
       magnitude.push_back(std::fabs(a) + 6 * b);

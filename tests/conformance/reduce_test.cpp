@@ -37,12 +37,20 @@ Expected reduce(const prim::Reduce& desc, const Dims& src, const Dims& dst, cons
     }
     const double s = static_cast<double>(desc.scale), n = static_cast<double>(t.size());
     switch (desc.kind) {
-      case ReduceKind::Sum: e.value.push_back(sum * s), e.magnitude.push_back(size * std::fabs(s)); break;
-      case ReduceKind::Mean: e.value.push_back(sum * s / n), e.magnitude.push_back(size * std::fabs(s) / n); break;
+      case ReduceKind::Sum:
+        e.value.push_back(sum * s), e.magnitude.push_back(size * std::fabs(s));
+        break;
+      case ReduceKind::Mean:
+        e.value.push_back(sum * s / n), e.magnitude.push_back(size * std::fabs(s) / n);
+        break;
       case ReduceKind::Min:
-      case ReduceKind::Max: e.value.push_back(best * s), e.magnitude.push_back(0.1 * std::fabs(best * s)); break;
+      case ReduceKind::Max:
+        e.value.push_back(best * s), e.magnitude.push_back(0.1 * std::fabs(best * s));
+        break;
       case ReduceKind::ArgMin:
-      case ReduceKind::ArgMax: e.value.push_back(static_cast<double>(at)), e.magnitude.push_back(0); break;
+      case ReduceKind::ArgMax:
+        e.value.push_back(static_cast<double>(at)), e.magnitude.push_back(0);
+        break;
     }
   }
   return e;
@@ -50,11 +58,16 @@ Expected reduce(const prim::Reduce& desc, const Dims& src, const Dims& dst, cons
 
 Dims randomDims(Random& r) {
   switch (r.integer(0, 4)) {
-    case 0: return {r.integer(1, 40000)};
-    case 1: return {r.integer(1, 600), r.integer(1, 70)};
-    case 2: return {r.integer(1, 4), r.integer(1, 30), r.integer(1, 30), r.integer(1, 33)};
-    case 3: return {r.integer(1, 4), r.integer(1, 3000)};
-    default: return {r.integer(1, 4), r.integer(1, 5), r.integer(1, 6), r.integer(1, 5), r.integer(1, 6), r.integer(1, 5)};
+    case 0:
+      return {r.integer(1, 40000)};
+    case 1:
+      return {r.integer(1, 600), r.integer(1, 70)};
+    case 2:
+      return {r.integer(1, 4), r.integer(1, 30), r.integer(1, 30), r.integer(1, 33)};
+    case 3:
+      return {r.integer(1, 4), r.integer(1, 3000)};
+    default:
+      return {r.integer(1, 4), r.integer(1, 5), r.integer(1, 6), r.integer(1, 5), r.integer(1, 6), r.integer(1, 5)};
   }
 }
 
@@ -71,9 +84,11 @@ TEST(ReduceConformance, AnyAxes) {
     const bool arg = desc.kind == ReduceKind::ArgMin || desc.kind == ReduceKind::ArgMax;
     if (!arg && r.chance(0.3)) desc.scale = 0.5f;
     desc.accumulate = desc.kind == ReduceKind::Sum && r.chance(0.3);
-    const DType from = randomType(r), to = arg ? r.pick({DType::F32, DType::U32}) : r.pick({DType::F32, DType::F32, DType::F16});
+    const DType from = randomType(r),
+                to = arg ? r.pick({DType::F32, DType::U32}) : r.pick({DType::F32, DType::F32, DType::F16});
     const bool unorm = from == DType::Unorm8 || from == DType::Unorm16;
-    std::vector<Argument> args{readArgument(r, from, src, {unorm ? 0.0 : -1.0, 1, false}, true), writtenArgument(r, to, dst, 0.25)};
+    std::vector<Argument> args{readArgument(r, from, src, {unorm ? 0.0 : -1.0, 1, false}, true),
+                               writtenArgument(r, to, dst, 0.25)};
     if (!unorm && !arg && desc.kind != ReduceKind::Sum && desc.kind != ReduceKind::Mean && r.chance(0.3))
       for (double& v : args[0].values)
         if (r.chance(0.2)) v = std::nan("");
@@ -97,8 +112,10 @@ TEST(ReduceConformance, FirstOfEqualsAndNaN) {
   const Devices devices;
   const double nan = std::nan("");
   const std::vector<std::vector<double>> rows{{1, 3, 3, 1}, {nan, 2, nan, 2}, {nan, nan, nan, nan}, {nan, -5, -7, 0}};
-  const std::map<ReduceKind, std::vector<double>> expected{{ReduceKind::ArgMax, {1, 1, 0, 3}}, {ReduceKind::ArgMin, {0, 1, 0, 2}},
-                                                            {ReduceKind::Max, {3, 2, nan, 0}},  {ReduceKind::Min, {1, 2, nan, -7}}};
+  const std::map<ReduceKind, std::vector<double>> expected{{ReduceKind::ArgMax, {1, 1, 0, 3}},
+                                                           {ReduceKind::ArgMin, {0, 1, 0, 2}},
+                                                           {ReduceKind::Max, {3, 2, nan, 0}},
+                                                           {ReduceKind::Min, {1, 2, nan, -7}}};
   int index = 0;
   forCases(1, [&](Case& c) {
     for (const auto& [kind, values] : expected)
@@ -109,7 +126,8 @@ TEST(ReduceConformance, FirstOfEqualsAndNaN) {
         for (const auto& row : rows) flat.insert(flat.end(), row.begin(), row.end());
         const DeviceCase device(prim::Reduce{kind}, {{src, flat}, {dst, std::vector<double>(4, 9), true}});
         runEverywhere(devices, c, device, [&](const std::vector<std::vector<float>>& got) {
-          EXPECT_TRUE(holds(got[1], DType::F32, values, std::vector<double>(4, 1), {0.0, 1e-37})) << "kind " << static_cast<int>(kind);
+          EXPECT_TRUE(holds(got[1], DType::F32, values, std::vector<double>(4, 1), {0.0, 1e-37}))
+              << "kind " << static_cast<int>(kind);
         });
         ++index;
       }

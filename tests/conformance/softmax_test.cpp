@@ -15,10 +15,14 @@ using prim::DType;
 Dims randomDims(Random& r) {
   const long channels = r.chance(0.3) ? r.pick({1L, 10L, 16L, 64L, 1000L}) : r.integer(1, 70);
   switch (r.integer(0, 3)) {
-    case 0: return {channels};
-    case 1: return {r.integer(1, 50), channels};
-    case 2: return {r.integer(1, 3), r.integer(1, 8), r.integer(1, 8), channels};
-    default: return {2, 1, 3, r.integer(1, 5), channels};
+    case 0:
+      return {channels};
+    case 1:
+      return {r.integer(1, 50), channels};
+    case 2:
+      return {r.integer(1, 3), r.integer(1, 8), r.integer(1, 8), channels};
+    default:
+      return {2, 1, 3, r.integer(1, 5), channels};
   }
 }
 
@@ -35,8 +39,9 @@ TEST(SoftmaxConformance, Forward) {
     const Dims dims = randomDims(r);
     const prim::Softmax desc{prim::Direction::Forward, r.chance(0.5)};
     const DType from = r.pick({DType::F32, DType::F32, DType::F16}), to = randomType(r);
-    std::vector<Argument> args{readArgument(r, from, dims, r.chance(0.2) ? oracle::Domain{-1e4, 1e4} : oracle::Softmax::domain(), true),
-                               writtenArgument(r, to, dims)};
+    std::vector<Argument> args{
+        readArgument(r, from, dims, r.chance(0.2) ? oracle::Domain{-1e4, 1e4} : oracle::Softmax::domain(), true),
+        writtenArgument(r, to, dims)};
     const Tensor src = tensorOf(dims, args[0].values);
     const oracle::Result expected = oracle::softmaxForward({desc.log}, {}, src, src);
     const DeviceCase device(desc, args);
@@ -72,7 +77,8 @@ TEST(SoftmaxConformance, Extremes) {
     const std::array<prim::View, 2> views{v, v};
     auto plan = device->prepare(prim::Softmax{prim::Direction::Forward, log}, views, {});
     EXPECT_TRUE(plan.ok());
-    const prim::Bound bound[2] = {{reinterpret_cast<std::byte*>(x.data())}, {reinterpret_cast<std::byte*>(x.data())}};  // in place
+    const prim::Bound bound[2] = {{reinterpret_cast<std::byte*>(x.data())},
+                                  {reinterpret_cast<std::byte*>(x.data())}};  // in place
     prim::Invocation inv;
     inv.args = bound;
     EXPECT_TRUE(device->enqueue(**device->makeStream(), **plan, inv).ok());

@@ -33,15 +33,20 @@ TEST(StepConformance, EveryOptimizer) {
     o.gradientClipMin = -0.5, o.gradientClipMax = 0.75;
     desc.regularization = static_cast<std::uint8_t>(r.integer(0, 2));
     o.regularization = static_cast<oracle::Regularization>(desc.regularization);
-    o.regularizationScale = desc.regularization == 0 ? 0 : static_cast<double>(static_cast<float>(r.pick({0.01, -1.0, 0.3})));
-    const double first = desc.kind == StepKind::RmsProp ? 0.9 : desc.kind == StepKind::Adam || desc.kind == StepKind::AmsGrad ? 0.9 : 0.875;
+    o.regularizationScale =
+        desc.regularization == 0 ? 0 : static_cast<double>(static_cast<float>(r.pick({0.01, -1.0, 0.3})));
+    const double first = desc.kind == StepKind::RmsProp                                  ? 0.9
+                         : desc.kind == StepKind::Adam || desc.kind == StepKind::AmsGrad ? 0.9
+                                                                                         : 0.875;
     oracle::Adam adam;
     adam.epsilon = static_cast<double>(1e-8f);
     adam.timeStep = static_cast<size_t>(r.integer(0, 1000));
 
-    const Dims dims = r.chance(0.5) ? Dims{r.chance(0.1) ? r.integer(40000, 70000) : r.integer(1, 2000)} : Dims{r.integer(1, 40), r.integer(1, 60)};
+    const Dims dims = r.chance(0.5) ? Dims{r.chance(0.1) ? r.integer(40000, 70000) : r.integer(1, 2000)}
+                                    : Dims{r.integer(1, 40), r.integer(1, 60)};
     const DType type = r.pick({DType::F32, DType::F32, DType::F16});
-    std::vector<Argument> args{readArgument(r, type, dims, oracle::Optimizer::domain()), readArgument(r, type, dims, oracle::Optimizer::domain())};
+    std::vector<Argument> args{readArgument(r, type, dims, oracle::Optimizer::domain()),
+                               readArgument(r, type, dims, oracle::Optimizer::domain())};
     if (desc.regularization == 1) args[1].values[0] = 0;
     for (std::size_t k = 0; k < kStates[c.index % 6]; ++k) {
       const bool square = desc.kind == StepKind::RmsProp || k > 0;
@@ -53,12 +58,24 @@ TEST(StepConformance, EveryOptimizer) {
     const std::vector<double>&g = args[0].values, &v = args[1].values;
     oracle::StepResult expected;
     prim::Scalars s;
-    s.f = {static_cast<float>(o.learningRate), static_cast<float>(first), 0.999f, 1e-8f, static_cast<float>(o.gradientRescale),
-           static_cast<float>(o.gradientClipMin), static_cast<float>(o.gradientClipMax), static_cast<float>(o.regularizationScale)};
+    s.f = {static_cast<float>(o.learningRate),
+           static_cast<float>(first),
+           0.999f,
+           1e-8f,
+           static_cast<float>(o.gradientRescale),
+           static_cast<float>(o.gradientClipMin),
+           static_cast<float>(o.gradientClipMax),
+           static_cast<float>(o.regularizationScale)};
     switch (desc.kind) {
-      case StepKind::Sgd: expected = oracle::sgdStep(o, 0, false, g, v, {}); break;
-      case StepKind::SgdMomentum: expected = oracle::sgdStep(o, first, false, g, v, args[2].values); break;
-      case StepKind::SgdNesterov: expected = oracle::sgdStep(o, first, true, g, v, args[2].values); break;
+      case StepKind::Sgd:
+        expected = oracle::sgdStep(o, 0, false, g, v, {});
+        break;
+      case StepKind::SgdMomentum:
+        expected = oracle::sgdStep(o, first, false, g, v, args[2].values);
+        break;
+      case StepKind::SgdNesterov:
+        expected = oracle::sgdStep(o, first, true, g, v, args[2].values);
+        break;
       case StepKind::RmsProp:
         expected = oracle::rmsPropStep(o, first, adam.epsilon, g, v, args[2].values);
         s.u[0] = std::bit_cast<std::uint64_t>(first);
@@ -66,10 +83,12 @@ TEST(StepConformance, EveryOptimizer) {
       case StepKind::Adam:
       case StepKind::AmsGrad: {
         const double k = static_cast<double>(adam.timeStep + 1);
-        s.f[0] = static_cast<float>(o.learningRate * std::sqrt(1 - std::pow(adam.beta2, k)) / (1 - std::pow(adam.beta1, k)));
+        s.f[0] =
+            static_cast<float>(o.learningRate * std::sqrt(1 - std::pow(adam.beta2, k)) / (1 - std::pow(adam.beta1, k)));
         s.u = {std::bit_cast<std::uint64_t>(adam.beta1), std::bit_cast<std::uint64_t>(adam.beta2)};
         const bool amsGrad = desc.kind == StepKind::AmsGrad;
-        expected = oracle::adamStep(o, adam, g, v, args[2].values, args[3].values, amsGrad ? args[4].values : std::vector<double>{});
+        expected = oracle::adamStep(o, adam, g, v, args[2].values, args[3].values,
+                                    amsGrad ? args[4].values : std::vector<double>{});
         break;
       }
     }
@@ -79,9 +98,11 @@ TEST(StepConformance, EveryOptimizer) {
     runEverywhere(devices, c, device, [&](const std::vector<std::vector<float>>& got) {
       EXPECT_TRUE(holds(got.back(), type, expected.values, expected.valuesMagnitude, oracle::Optimizer::tolerance()));
       if (kStates[c.index % 6] > 0)
-        EXPECT_TRUE(holds(got[2], DType::F32, expected.state, expected.stateMagnitude, oracle::Optimizer::tolerance())) << "first state";
+        EXPECT_TRUE(holds(got[2], DType::F32, expected.state, expected.stateMagnitude, oracle::Optimizer::tolerance()))
+            << "first state";
       if (kStates[c.index % 6] > 1)
-        EXPECT_TRUE(holds(got[3], DType::F32, expected.secondState, expected.secondStateMagnitude, oracle::Optimizer::tolerance()))
+        EXPECT_TRUE(holds(got[3], DType::F32, expected.secondState, expected.secondStateMagnitude,
+                          oracle::Optimizer::tolerance()))
             << "second state";
       if (kStates[c.index % 6] > 2) {
         for (std::size_t i = 0; i < g.size(); ++i)

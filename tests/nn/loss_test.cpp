@@ -1,4 +1,5 @@
-// CNNLoss against the oracle: every type and reduction, labels of any layout and size, weights, clip rectangles, batches.
+// CNNLoss against the oracle: every type and reduction, labels of any layout and size, weights, clip rectangles,
+// batches.
 
 #include "oracle/loss.hpp"
 
@@ -17,7 +18,8 @@ using MPS::CNNLossDescriptor;
 using MPS::CNNLossLabels;
 
 Ref<CNNLossDescriptor> publicDescriptor(const oracle::Loss& l) {
-  auto d = CNNLossDescriptor::cnnLossDescriptor(static_cast<MPS::CNNLossType>(l.type), static_cast<MPS::CNNReductionType>(l.reduction));
+  auto d = CNNLossDescriptor::cnnLossDescriptor(static_cast<MPS::CNNLossType>(l.type),
+                                                static_cast<MPS::CNNReductionType>(l.reduction));
   d->setReduceAcrossBatch(l.reduceAcrossBatch);
   d->setWeight(static_cast<float>(l.weight));
   d->setLabelSmoothing(static_cast<float>(l.labelSmoothing));
@@ -39,7 +41,8 @@ Ref<CNNLossDataDescriptor> dataOf(const Tensor& t, std::size_t n, Random& r) {
       for (std::size_t c = 0; c < t.c; ++c)
         values[last ? y * row + x * t.c + c : c * plane + y * row + x] = static_cast<float>(t.at(n, y, x, c));
   auto d = CNNLossDataDescriptor::cnnLossDataDescriptor(
-      std::as_bytes(std::span(values)), last ? MPS::DataLayout::HeightxWidthxFeatureChannels : MPS::DataLayout::FeatureChannelsxHeightxWidth,
+      std::as_bytes(std::span(values)),
+      last ? MPS::DataLayout::HeightxWidthxFeatureChannels : MPS::DataLayout::FeatureChannelsxHeightxWidth,
       {t.w, t.h, t.c});
   d->setBytesPerRow(row * sizeof(float));
   d->setBytesPerImage(plane * sizeof(float));
@@ -70,13 +73,15 @@ TEST_F(CnnLoss, MatchesTheOracle) {
     const oracle::Loss l = randomLoss(r);
     const bool cosine = l.type == oracle::LossType::CosineDistance;
     const std::size_t n = r.size(1, 4), h = r.size(1, 6), w = r.size(1, 6), channels = r.size(1, 9);
-    const Arrangement arrangement = n == 1 ? randomArrangement(r) : r.pick({Arrangement::Separate, Arrangement::Joined});
+    const Arrangement arrangement =
+        n == 1 ? randomArrangement(r) : r.pick({Arrangement::Separate, Arrangement::Joined});
     const Format sourceFormat = r.chance(0.7) ? Format::Float32 : Format::Float16;
     const Format gradientFormat = r.chance(0.7) ? Format::Float32 : Format::Float16;
     const std::size_t before = r.pick<std::size_t>({0, 0, 4});
     const Tensor source = randomTensor(r, n, h, w, before + channels, l.predictions(), sourceFormat);
     // Labels may be larger than the prediction.
-    const Tensor labels = randomTensor(r, n, h + (r.chance(0.2) ? 1 : 0), w + (r.chance(0.2) ? 2 : 0), channels + (r.chance(0.3) ? r.size(1, 3) : 0), l.labels());
+    const Tensor labels = randomTensor(r, n, h + (r.chance(0.2) ? 1 : 0), w + (r.chance(0.2) ? 2 : 0),
+                                       channels + (r.chance(0.3) ? r.size(1, 3) : 0), l.labels());
     Tensor weights;
     if (!cosine && r.chance(0.5)) {
       const auto side = [&](std::size_t s) { return r.chance(0.3) ? std::size_t{1} : s; };
@@ -98,10 +103,11 @@ TEST_F(CnnLoss, MatchesTheOracle) {
       oy = static_cast<long>(y0);
     }
     const bool elements = !cosine && r.chance(0.3) && h * w * channels > 1;
-    c.text = std::string(l.name()) + " reduction " + std::to_string(static_cast<int>(l.reduction)) + (l.reduceAcrossBatch ? " across" : "") + " " +
-             nameOf(arrangement) + " " + source.shape() + " labels " + labels.shape() + " weights " + weights.shape() + (elements ? " elements" : "") +
-             " clip " + std::to_string(clip.x) + "," + std::to_string(clip.y) + "+" + std::to_string(rw) + "x" + std::to_string(rh) + " at " +
-             std::to_string(x0) + "," + std::to_string(y0);
+    c.text = std::string(l.name()) + " reduction " + std::to_string(static_cast<int>(l.reduction)) +
+             (l.reduceAcrossBatch ? " across" : "") + " " + nameOf(arrangement) + " " + source.shape() + " labels " +
+             labels.shape() + " weights " + weights.shape() + (elements ? " elements" : "") + " clip " +
+             std::to_string(clip.x) + "," + std::to_string(clip.y) + "+" + std::to_string(rw) + "x" +
+             std::to_string(rh) + " at " + std::to_string(x0) + "," + std::to_string(y0);
 
     CNNLoss kernel(cpuDevice(), publicDescriptor(l));
     kernel.setSourceFeatureChannelOffset(before);
@@ -110,27 +116,33 @@ TEST_F(CnnLoss, MatchesTheOracle) {
     const MTL::Size lossSize = elements ? MTL::Size{w, h, channels} : MTL::Size{1, 1, 1};
     MPS::CNNLossLabelsBatch states;
     for (std::size_t i = 0; i < n; ++i)
-      states.push_back(std::make_shared<CNNLossLabels>(cpuDevice(), lossSize, dataOf(labels, i, r), weights.size() ? dataOf(weights, i, r) : nullptr));
+      states.push_back(std::make_shared<CNNLossLabels>(cpuDevice(), lossSize, dataOf(labels, i, r),
+                                                       weights.size() ? dataOf(weights, i, r) : nullptr));
     const Tensor untouched = randomTensor(r, n, h, w, channels, {0, 1, false}, gradientFormat);
     const MPS::ImageBatch sources = imagesOf(source, sourceFormat, arrangement);
     const MPS::ImageBatch gradients = imagesOf(untouched, gradientFormat, arrangement);
     runOnCpu([&](const auto& buffer) {
-      if (arrangement == Arrangement::Array) kernel.encode(buffer, sources[0], states[0], gradients[0]);
-      else kernel.encodeBatch(buffer, sources, states, gradients);
+      if (arrangement == Arrangement::Array)
+        kernel.encode(buffer, sources[0], states[0], gradients[0]);
+      else
+        kernel.encodeBatch(buffer, sources, states, gradients);
     });
 
     const auto part = [&](const Tensor& t) {
       if (!t.size()) return t;
-      return oracle::slice(t, t.h == 1 ? 0 : y0, t.w == 1 ? 0 : x0, t.h == 1 ? 1 : rh, t.w == 1 ? 1 : rw, 0, std::min(t.c, channels));
+      return oracle::slice(t, t.h == 1 ? 0 : y0, t.w == 1 ? 0 : x0, t.h == 1 ? 1 : rh, t.w == 1 ? 1 : rw, 0,
+                           std::min(t.c, channels));
     };
-    const oracle::LossInput in{oracle::slice(source, y0, x0, rh, rw, before, channels), oracle::slice(labels, y0, x0, rh, rw, 0, channels), part(weights)};
+    const oracle::LossInput in{oracle::slice(source, y0, x0, rh, rw, before, channels),
+                               oracle::slice(labels, y0, x0, rh, rw, 0, channels), part(weights)};
     const oracle::Result inside = oracle::lossGradient(l, in);
     oracle::Result expected = oracle::Result::over(untouched);
     for (std::size_t i = 0; i < n; ++i)
       for (std::size_t y = 0; y < rh; ++y)
         for (std::size_t x = 0; x < rw; ++x)
           for (std::size_t f = 0; f < channels; ++f) {
-            const std::size_t to = expected.value.index(i, y + static_cast<std::size_t>(clip.y), x + static_cast<std::size_t>(clip.x), f);
+            const std::size_t to =
+                expected.value.index(i, y + static_cast<std::size_t>(clip.y), x + static_cast<std::size_t>(clip.x), f);
             expected.value.v[to] = inside.value.at(i, y, x, f);
             expected.magnitude.v[to] = inside.magnitude.at(i, y, x, f);
           }
@@ -139,7 +151,8 @@ TEST_F(CnnLoss, MatchesTheOracle) {
     const oracle::Result value = elements ? oracle::lossElements(l, in) : oracle::lossReduced(l, in);
     for (std::size_t i = 0; i < n; ++i) {
       Tensor loss = tensorOf(*states[i]->lossImage());
-      oracle::Result one{Tensor(1, value.value.h, value.value.w, value.value.c), Tensor(1, value.value.h, value.value.w, value.value.c)};
+      oracle::Result one{Tensor(1, value.value.h, value.value.w, value.value.c),
+                         Tensor(1, value.value.h, value.value.w, value.value.c)};
       const std::size_t size = one.value.size();
       std::copy_n(value.value.v.begin() + static_cast<std::ptrdiff_t>(i * size), size, one.value.v.begin());
       std::copy_n(value.magnitude.v.begin() + static_cast<std::ptrdiff_t>(i * size), size, one.magnitude.v.begin());
@@ -193,19 +206,24 @@ TEST_F(CnnLoss, MakesItsOwnResult) {
     MPS::ImageBatch made, temporaries;
     runOnCpu([&](const auto& buffer) {
       temporaries = temporariesOf(buffer, sources);
-      if (n == 1) made = {kernel.encode(buffer, temporaries[0], labels[0])};
-      else made = kernel.encodeBatch(buffer, temporaries, labels);
+      if (n == 1)
+        made = {kernel.encode(buffer, temporaries[0], labels[0])};
+      else
+        made = kernel.encodeBatch(buffer, temporaries, labels);
     });
     EXPECT_EQ(readCounts(temporaries), std::vector<std::size_t>(n, 0));
-    EXPECT_TRUE(matches(tensorOf(made), oracle::lossGradient(l, {y, t, {}}), Format::Float16, oracle::Loss::tolerance()));
+    EXPECT_TRUE(
+        matches(tensorOf(made), oracle::lossGradient(l, {y, t, {}}), Format::Float16, oracle::Loss::tolerance()));
   });
 }
 
 TEST_F(CnnLoss, ReadsLabelsWhenTheWorkRuns) {
   const float first = 1, second = 5;
-  auto d = CNNLossDataDescriptor::cnnLossDataDescriptor(std::as_bytes(std::span(&first, 1)), MPS::DataLayout::HeightxWidthxFeatureChannels, {1, 1, 1});
+  auto d = CNNLossDataDescriptor::cnnLossDataDescriptor(std::as_bytes(std::span(&first, 1)),
+                                                        MPS::DataLayout::HeightxWidthxFeatureChannels, {1, 1, 1});
   auto labels = std::make_shared<CNNLossLabels>(cpuDevice(), d);
-  CNNLoss kernel(cpuDevice(), CNNLossDescriptor::cnnLossDescriptor(MPS::CNNLossType::MeanSquaredError, MPS::CNNReductionType::Sum));
+  CNNLoss kernel(cpuDevice(),
+                 CNNLossDescriptor::cnnLossDescriptor(MPS::CNNLossType::MeanSquaredError, MPS::CNNReductionType::Sum));
   const auto source = imageOf(Tensor(1, 1, 1, 1, 2.0));
   const auto gradient = imageOf(Tensor(1, 1, 1, 1));
   auto buffer = cpuQueue()->commandBuffer();
@@ -226,7 +244,8 @@ TEST_F(CnnLoss, LabelsOverImagesAreUsedThemselves) {
   EXPECT_EQ(labels->lossImage()->featureChannelFormat(), MPS::ImageFeatureChannelFormat::Float32);
   EXPECT_FALSE(labels->isTemporary());
   EXPECT_EQ(labels->readCount(), 0u);
-  CNNLoss kernel(cpuDevice(), CNNLossDescriptor::cnnLossDescriptor(MPS::CNNLossType::MeanAbsoluteError, MPS::CNNReductionType::Mean));
+  CNNLoss kernel(cpuDevice(), CNNLossDescriptor::cnnLossDescriptor(MPS::CNNLossType::MeanAbsoluteError,
+                                                                   MPS::CNNReductionType::Mean));
   const auto gradient = imageOf(Tensor(1, 1, 2, 3));
   runOnCpu([&](const auto& buffer) {
     kernel.encode(buffer, imageOf(Tensor(1, 1, 2, 3, 2.5)), labels, gradient);
@@ -240,13 +259,15 @@ TEST_F(CnnLoss, LabelsOverImagesAreUsedThemselves) {
 }
 
 TEST_F(CnnLoss, ImagesWithAndWithoutWeightsMix) {
-  const auto mean = CNNLossDescriptor::cnnLossDescriptor(MPS::CNNLossType::MeanAbsoluteError, MPS::CNNReductionType::SumByNonZeroWeights);
+  const auto mean = CNNLossDescriptor::cnnLossDescriptor(MPS::CNNLossType::MeanAbsoluteError,
+                                                         MPS::CNNReductionType::SumByNonZeroWeights);
   CNNLoss kernel(cpuDevice(), mean);
   Tensor weights(1, 1, 2, 1);
   weights.v = {0, 4};
   const auto zero = imageOf(Tensor(1, 1, 2, 1));
-  MPS::CNNLossLabelsBatch labels{std::make_shared<CNNLossLabels>(cpuDevice(), MTL::Size{1, 1, 1}, zero, nullptr),
-                                 std::make_shared<CNNLossLabels>(cpuDevice(), MTL::Size{1, 1, 1}, zero, imageOf(weights))};
+  MPS::CNNLossLabelsBatch labels{
+      std::make_shared<CNNLossLabels>(cpuDevice(), MTL::Size{1, 1, 1}, zero, nullptr),
+      std::make_shared<CNNLossLabels>(cpuDevice(), MTL::Size{1, 1, 1}, zero, imageOf(weights))};
   const MPS::ImageBatch sources = imagesOf(Tensor(2, 1, 2, 1, 3.0), Format::Float32, Arrangement::Separate);
   runOnCpu([&](const auto& buffer) { kernel.encodeBatch(buffer, sources, labels); });
   EXPECT_EQ(tensorOf(*labels[0]->lossImage()).v[0], 3);

@@ -1,6 +1,6 @@
 #pragma once
-// What the tests of the public kernels share: images from and to oracle tensors, the ways a batch can lie in memory, random
-// attributes, and messages of errors.
+// What the tests of the public kernels share: images from and to oracle tensors, the ways a batch can lie in memory,
+// random attributes, and messages of errors.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -46,7 +46,8 @@ inline void runOnCpu(const std::function<void(const Ref<MTL::CommandBuffer>&)>& 
   body(buffer);
   buffer->commit();
   buffer->waitUntilCompleted();
-  ASSERT_EQ(buffer->status(), MTL::CommandBufferStatus::Completed) << (buffer->error() ? buffer->error()->what() : "no error text");
+  ASSERT_EQ(buffer->status(), MTL::CommandBufferStatus::Completed)
+      << (buffer->error() ? buffer->error()->what() : "no error text");
 }
 
 inline MPS::ImageFeatureChannelFormat publicFormat(Format f) { return static_cast<MPS::ImageFeatureChannelFormat>(f); }
@@ -56,10 +57,14 @@ inline std::size_t bytesOf(Format f) { return f == Format::Float32 ? 4 : f == Fo
 inline void putElement(Format f, std::byte* at, double v) {
   const auto put = [&](auto bits) { std::memcpy(at, &bits, sizeof(bits)); };
   switch (f) {
-    case Format::Float32: return put(static_cast<float>(v));
-    case Format::Float16: return put(oracle::toHalfBits(v));
-    case Format::Unorm8: return put(oracle::toUnorm8(v));
-    case Format::Unorm16: return put(oracle::toUnorm16(v));
+    case Format::Float32:
+      return put(static_cast<float>(v));
+    case Format::Float16:
+      return put(oracle::toHalfBits(v));
+    case Format::Unorm8:
+      return put(oracle::toUnorm8(v));
+    case Format::Unorm16:
+      return put(oracle::toUnorm16(v));
   }
 }
 
@@ -69,10 +74,14 @@ inline double getElement(Format f, const std::byte* at) {
     return bits;
   };
   switch (f) {
-    case Format::Float32: return static_cast<double>(get(float{}));
-    case Format::Float16: return oracle::fromHalfBits(get(std::uint16_t{}));
-    case Format::Unorm8: return oracle::fromUnorm8(get(std::uint8_t{}));
-    case Format::Unorm16: return oracle::fromUnorm16(get(std::uint16_t{}));
+    case Format::Float32:
+      return static_cast<double>(get(float{}));
+    case Format::Float16:
+      return oracle::fromHalfBits(get(std::uint16_t{}));
+    case Format::Unorm8:
+      return oracle::fromUnorm8(get(std::uint8_t{}));
+    case Format::Unorm16:
+      return oracle::fromUnorm16(get(std::uint16_t{}));
   }
   return 0;
 }
@@ -85,7 +94,8 @@ inline Ref<MPS::ImageDescriptor> descriptorFor(const Tensor& t, Format f, std::s
 /// Writes image `from` of the tensor as image `to` of `image`.
 inline void writeImage(MPS::Image& image, const Tensor& t, Format f, std::size_t from, std::size_t to) {
   std::vector<std::byte> bytes(t.h * t.w * t.c * bytesOf(f));
-  for (std::size_t i = 0; i < t.h * t.w * t.c; ++i) putElement(f, bytes.data() + i * bytesOf(f), t.v[from * t.h * t.w * t.c + i]);
+  for (std::size_t i = 0; i < t.h * t.w * t.c; ++i)
+    putElement(f, bytes.data() + i * bytesOf(f), t.v[from * t.h * t.w * t.c + i]);
   image.writeBytes(bytes.data(), MPS::DataLayout::HeightxWidthxFeatureChannels, to);
 }
 
@@ -147,11 +157,13 @@ inline Tensor tensorOf(const MPS::ImageBatch& batch) {
 
 /// The images as temporaries of the buffer with the same values, one read each.
 inline MPS::ImageBatch temporariesOf(const Ref<MTL::CommandBuffer>& buffer, const MPS::ImageBatch& images) {
-  const auto identity = std::make_shared<MPS::CNNNeuron>(cpuDevice(), MPS::NNNeuronDescriptor::cnnNeuronDescriptor(MPS::CNNNeuronType::None));
+  const auto identity = std::make_shared<MPS::CNNNeuron>(
+      cpuDevice(), MPS::NNNeuronDescriptor::cnnNeuronDescriptor(MPS::CNNNeuronType::None));
   MPS::ImageBatch temporaries;
   for (const auto& image : images) {
-    auto d = MPS::ImageDescriptor::imageDescriptor(image->featureChannelFormat(), image->width(), image->height(), image->featureChannels(),
-                                                   image->numberOfImages(), MTL::TextureUsage::ShaderRead | MTL::TextureUsage::ShaderWrite);
+    auto d = MPS::ImageDescriptor::imageDescriptor(image->featureChannelFormat(), image->width(), image->height(),
+                                                   image->featureChannels(), image->numberOfImages(),
+                                                   MTL::TextureUsage::ShaderRead | MTL::TextureUsage::ShaderWrite);
     temporaries.push_back(MPS::TemporaryImage::temporaryImage(buffer, d));
     identity->encode(buffer, image, temporaries.back());
   }
@@ -167,7 +179,9 @@ inline std::vector<std::size_t> readCounts(const MPS::ImageBatch& images) {
 
 inline MTL::Region publicClip(const oracle::ClipRect& c) {
   const auto origin = [](long v) { return static_cast<std::size_t>(v); };
-  const auto extent = [](long v) { return v == oracle::kNoClip ? MPS::RectNoClip.size.width : static_cast<std::size_t>(v); };
+  const auto extent = [](long v) {
+    return v == oracle::kNoClip ? MPS::RectNoClip.size.width : static_cast<std::size_t>(v);
+  };
   return {{origin(c.x), origin(c.y), origin(c.z)}, {extent(c.width), extent(c.height), extent(c.depth)}};
 }
 
@@ -210,19 +224,23 @@ struct PointCase {
   Arrangement arrangement = Arrangement::Array;
 
   std::string text() const {
-    std::string s = std::string(nameOf(arrangement)) + " " + source.shape() + " f" + std::to_string(static_cast<int>(sourceFormat)) + " -> " +
-                    destination.shape() + " f" + std::to_string(static_cast<int>(destinationFormat)) + " o" + std::to_string(at.offset.x) + "," +
-                    std::to_string(at.offset.y) + "," + std::to_string(at.offset.z) + " edge" + std::to_string(static_cast<int>(at.edge)) + " cs" +
-                    std::to_string(at.sourceChannelOffset) + " cd" + std::to_string(at.destinationChannelOffset);
+    std::string s = std::string(nameOf(arrangement)) + " " + source.shape() + " f" +
+                    std::to_string(static_cast<int>(sourceFormat)) + " -> " + destination.shape() + " f" +
+                    std::to_string(static_cast<int>(destinationFormat)) + " o" + std::to_string(at.offset.x) + "," +
+                    std::to_string(at.offset.y) + "," + std::to_string(at.offset.z) + " edge" +
+                    std::to_string(static_cast<int>(at.edge)) + " cs" + std::to_string(at.sourceChannelOffset) + " cd" +
+                    std::to_string(at.destinationChannelOffset);
     if (at.clip.width != oracle::kNoClip)
-      s += " clip" + std::to_string(at.clip.x) + "," + std::to_string(at.clip.y) + "," + std::to_string(at.clip.z) + "+" +
-           std::to_string(at.clip.width) + "x" + std::to_string(at.clip.height);
+      s += " clip" + std::to_string(at.clip.x) + "," + std::to_string(at.clip.y) + "," + std::to_string(at.clip.z) +
+           "+" + std::to_string(at.clip.width) + "x" + std::to_string(at.clip.height);
     return s;
   }
 };
 
 /// What lies before the first and behind the last channel used.
-inline std::size_t aroundChannels(std::size_t offset, std::size_t used, Random& r) { return offset + used + (r.chance(0.3) ? r.size(1, 5) : 0); }
+inline std::size_t aroundChannels(std::size_t offset, std::size_t used, Random& r) {
+  return offset + used + (r.chance(0.3) ? r.size(1, 5) : 0);
+}
 
 inline void randomClip(Random& r, oracle::ClipRect& clip, std::size_t width, std::size_t height) {
   clip.x = r.integer(0, static_cast<long>(width) - 1);
@@ -283,8 +301,10 @@ inline oracle::Result held(Format f, oracle::Result r) {
 }
 
 /// Compares a tensor read from images of format `f` with an oracle's result.
-inline testing::AssertionResult matches(const Tensor& actual, const oracle::Result& expected, Format f, oracle::Tolerance tolerance) {
-  if (!actual.sameShape(expected.value)) return testing::AssertionFailure() << "shape " << actual.shape() << ", wanted " << expected.value.shape();
+inline testing::AssertionResult matches(const Tensor& actual, const oracle::Result& expected, Format f,
+                                        oracle::Tolerance tolerance) {
+  if (!actual.sameShape(expected.value))
+    return testing::AssertionFailure() << "shape " << actual.shape() << ", wanted " << expected.value.shape();
   Compare how;
   how.tolerance = tolerance;
   how.storage = f;
@@ -293,16 +313,22 @@ inline testing::AssertionResult matches(const Tensor& actual, const oracle::Resu
 }
 
 /// Encodes source into destination, batch or array as arranged; states may be empty.
-inline void encodeAs(Arrangement a, MPS::CNNKernel& k, const Ref<MTL::CommandBuffer>& buffer, const MPS::ImageBatch& source,
-                     const MPS::ImageBatch& destination, const MPS::StateBatch& states = {}) {
-  if (a != Arrangement::Array) k.encodeBatch(buffer, source, states, destination);
-  else k.encode(buffer, source[0], states.empty() ? nullptr : states[0], destination[0]);
+inline void encodeAs(Arrangement a, MPS::CNNKernel& k, const Ref<MTL::CommandBuffer>& buffer,
+                     const MPS::ImageBatch& source, const MPS::ImageBatch& destination,
+                     const MPS::StateBatch& states = {}) {
+  if (a != Arrangement::Array)
+    k.encodeBatch(buffer, source, states, destination);
+  else
+    k.encode(buffer, source[0], states.empty() ? nullptr : states[0], destination[0]);
 }
 
-inline void encodeAs(Arrangement a, MPS::CNNGradientKernel& k, const Ref<MTL::CommandBuffer>& buffer, const MPS::ImageBatch& gradient,
-                     const MPS::ImageBatch& source, const MPS::StateBatch& states, const MPS::ImageBatch& destination) {
-  if (a != Arrangement::Array) k.encodeBatch(buffer, gradient, source, states, destination);
-  else k.encode(buffer, gradient[0], source[0], states.empty() ? nullptr : states[0], destination[0]);
+inline void encodeAs(Arrangement a, MPS::CNNGradientKernel& k, const Ref<MTL::CommandBuffer>& buffer,
+                     const MPS::ImageBatch& gradient, const MPS::ImageBatch& source, const MPS::StateBatch& states,
+                     const MPS::ImageBatch& destination) {
+  if (a != Arrangement::Array)
+    k.encodeBatch(buffer, gradient, source, states, destination);
+  else
+    k.encode(buffer, gradient[0], source[0], states.empty() ? nullptr : states[0], destination[0]);
 }
 
 /// Runs `body` and expects an Error whose text has all fragments, on one line.

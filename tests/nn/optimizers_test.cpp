@@ -20,7 +20,9 @@ using oracle::Regularization;
 
 enum class Rule { Sgd, Momentum, Nesterov, RmsProp, Adam, AmsGrad };
 
-std::size_t statesOf(Rule rule) { return rule == Rule::Sgd ? 0 : rule == Rule::Adam ? 2 : rule == Rule::AmsGrad ? 3 : 1; }
+std::size_t statesOf(Rule rule) {
+  return rule == Rule::Sgd ? 0 : rule == Rule::Adam ? 2 : rule == Rule::AmsGrad ? 3 : 1;
+}
 
 /// An optimizer with the oracle's parameters, both drawn alike.
 struct Drawn {
@@ -32,20 +34,28 @@ struct Drawn {
   Ref<MPS::NNOptimizerDescriptor> descriptor() const {
     const auto f = [](double v) { return static_cast<float>(v); };
     return MPS::NNOptimizerDescriptor::optimizerDescriptor(
-        f(common.learningRate), f(common.gradientRescale), common.applyGradientClipping, f(common.gradientClipMax), f(common.gradientClipMin),
-        static_cast<MPS::NNRegularizationType>(common.regularization), f(common.regularizationScale));
+        f(common.learningRate), f(common.gradientRescale), common.applyGradientClipping, f(common.gradientClipMax),
+        f(common.gradientClipMin), static_cast<MPS::NNRegularizationType>(common.regularization),
+        f(common.regularizationScale));
   }
 
   /// States in the order of the encode methods.
   using States = std::vector<std::vector<double>>;
-  oracle::StepResult step(const std::vector<double>& gradient, const std::vector<double>& values, const States& s) const {
+  oracle::StepResult step(const std::vector<double>& gradient, const std::vector<double>& values,
+                          const States& s) const {
     switch (rule) {
-      case Rule::Sgd: return oracle::sgdStep(common, 0, false, gradient, values, {});
-      case Rule::Momentum: return oracle::sgdStep(common, momentum, false, gradient, values, s[0]);
-      case Rule::Nesterov: return oracle::sgdStep(common, momentum, true, gradient, values, s[0]);
-      case Rule::RmsProp: return oracle::rmsPropStep(common, decay, epsilon, gradient, values, s[0]);
-      case Rule::Adam: return oracle::adamStep(common, adam, gradient, values, s[0], s[1], {});
-      case Rule::AmsGrad: break;
+      case Rule::Sgd:
+        return oracle::sgdStep(common, 0, false, gradient, values, {});
+      case Rule::Momentum:
+        return oracle::sgdStep(common, momentum, false, gradient, values, s[0]);
+      case Rule::Nesterov:
+        return oracle::sgdStep(common, momentum, true, gradient, values, s[0]);
+      case Rule::RmsProp:
+        return oracle::rmsPropStep(common, decay, epsilon, gradient, values, s[0]);
+      case Rule::Adam:
+        return oracle::adamStep(common, adam, gradient, values, s[0], s[1], {});
+      case Rule::AmsGrad:
+        break;
     }
     return oracle::adamStep(common, adam, gradient, values, s[0], s[1], s[2]);
   }
@@ -83,8 +93,8 @@ struct Held {
 
   std::size_t count() const { return rows * columns * matrices; }
   std::byte* at(std::size_t i) const {
-    return static_cast<std::byte*>(buffer->contents()) + offset + i / (rows * columns) * matrixBytes + i / columns % rows * rowBytes +
-           i % columns * bytesOf(type);
+    return static_cast<std::byte*>(buffer->contents()) + offset + i / (rows * columns) * matrixBytes +
+           i / columns % rows * rowBytes + i % columns * bytesOf(type);
   }
   std::vector<double> values() const {
     std::vector<double> v(count());
@@ -100,14 +110,18 @@ struct Held {
   }
   DataType dataType() const { return type == Format::Float32 ? DataType::Float32 : DataType::Float16; }
   Ref<Vector> vector() const {
-    return std::make_shared<Vector>(buffer, offset, MPS::VectorDescriptor::vectorDescriptor(columns, rows, rowBytes, dataType()));
+    return std::make_shared<Vector>(buffer, offset,
+                                    MPS::VectorDescriptor::vectorDescriptor(columns, rows, rowBytes, dataType()));
   }
   Ref<Matrix> matrix() const {
-    return std::make_shared<Matrix>(buffer, offset, MPS::MatrixDescriptor::matrixDescriptor(rows, columns, matrices, rowBytes, matrixBytes, dataType()));
+    return std::make_shared<Matrix>(
+        buffer, offset,
+        MPS::MatrixDescriptor::matrixDescriptor(rows, columns, matrices, rowBytes, matrixBytes, dataType()));
   }
 };
 
-Held randomHeld(Random& r, std::size_t rows, std::size_t columns, std::size_t matrices, Format type, const oracle::Domain& domain) {
+Held randomHeld(Random& r, std::size_t rows, std::size_t columns, std::size_t matrices, Format type,
+                const oracle::Domain& domain) {
   Held h;
   h.rows = rows;
   h.columns = columns;
@@ -123,7 +137,8 @@ Held randomHeld(Random& r, std::size_t rows, std::size_t columns, std::size_t ma
   return h;
 }
 
-testing::AssertionResult holds(const std::vector<double>& actual, const std::vector<double>& expected, const std::vector<double>& magnitude, Format f) {
+testing::AssertionResult holds(const std::vector<double>& actual, const std::vector<double>& expected,
+                               const std::vector<double>& magnitude, Format f) {
   Compare how;
   how.tolerance = oracle::Optimizer::tolerance();
   how.storage = f;
@@ -132,15 +147,21 @@ testing::AssertionResult holds(const std::vector<double>& actual, const std::vec
 }
 
 /// Encodes one step; M is Vector or Matrix.
-template <class M> void encodeStep(const Drawn& d, MPS::NNOptimizer& o, const Ref<MTL::CommandBuffer>& b, const Ref<M>& g, const Ref<M>& v,
-                                   const std::vector<Ref<M>>& s, const Ref<M>& out) {
+template <class M>
+void encodeStep(const Drawn& d, MPS::NNOptimizer& o, const Ref<MTL::CommandBuffer>& b, const Ref<M>& g, const Ref<M>& v,
+                const std::vector<Ref<M>>& s, const Ref<M>& out) {
   switch (d.rule) {
-    case Rule::Sgd: return dynamic_cast<MPS::NNOptimizerStochasticGradientDescent&>(o).encode(b, g, v, nullptr, out);
+    case Rule::Sgd:
+      return dynamic_cast<MPS::NNOptimizerStochasticGradientDescent&>(o).encode(b, g, v, nullptr, out);
     case Rule::Momentum:
-    case Rule::Nesterov: return dynamic_cast<MPS::NNOptimizerStochasticGradientDescent&>(o).encode(b, g, v, s[0], out);
-    case Rule::RmsProp: return dynamic_cast<MPS::NNOptimizerRMSProp&>(o).encode(b, g, v, s[0], out);
-    case Rule::Adam: return dynamic_cast<MPS::NNOptimizerAdam&>(o).encode(b, g, v, s[0], s[1], out);
-    case Rule::AmsGrad: return dynamic_cast<MPS::NNOptimizerAdam&>(o).encode(b, g, v, s[0], s[1], s[2], out);
+    case Rule::Nesterov:
+      return dynamic_cast<MPS::NNOptimizerStochasticGradientDescent&>(o).encode(b, g, v, s[0], out);
+    case Rule::RmsProp:
+      return dynamic_cast<MPS::NNOptimizerRMSProp&>(o).encode(b, g, v, s[0], out);
+    case Rule::Adam:
+      return dynamic_cast<MPS::NNOptimizerAdam&>(o).encode(b, g, v, s[0], s[1], out);
+    case Rule::AmsGrad:
+      return dynamic_cast<MPS::NNOptimizerAdam&>(o).encode(b, g, v, s[0], s[1], s[2], out);
   }
 }
 
@@ -149,13 +170,17 @@ Ref<MPS::NNOptimizer> makeOptimizer(const Drawn& d) {
     case Rule::Sgd:
     case Rule::Momentum:
     case Rule::Nesterov:
-      return std::make_shared<MPS::NNOptimizerStochasticGradientDescent>(cpuDevice(), static_cast<float>(d.momentum), d.rule == Rule::Nesterov, d.descriptor());
+      return std::make_shared<MPS::NNOptimizerStochasticGradientDescent>(cpuDevice(), static_cast<float>(d.momentum),
+                                                                         d.rule == Rule::Nesterov, d.descriptor());
     case Rule::RmsProp:
-      return std::make_shared<MPS::NNOptimizerRMSProp>(cpuDevice(), d.decay, static_cast<float>(d.epsilon), d.descriptor());
+      return std::make_shared<MPS::NNOptimizerRMSProp>(cpuDevice(), d.decay, static_cast<float>(d.epsilon),
+                                                       d.descriptor());
     case Rule::Adam:
-    case Rule::AmsGrad: break;
+    case Rule::AmsGrad:
+      break;
   }
-  return std::make_shared<MPS::NNOptimizerAdam>(cpuDevice(), d.adam.beta1, d.adam.beta2, static_cast<float>(d.adam.epsilon), d.adam.timeStep, d.descriptor());
+  return std::make_shared<MPS::NNOptimizerAdam>(cpuDevice(), d.adam.beta1, d.adam.beta2,
+                                                static_cast<float>(d.adam.epsilon), d.adam.timeStep, d.descriptor());
 }
 
 class NnOptimizers : public testing::Test {};
@@ -165,16 +190,19 @@ TEST_F(NnOptimizers, VectorsAndMatricesMatchTheOracle) {
     Random& r = c.random;
     Drawn d = randomRule(r);
     const bool matrix = r.chance(0.5);
-    const std::size_t rows = matrix ? r.size(1, 5) : 1, columns = r.size(1, 40), matrices = matrix && r.chance(0.3) ? 2 : 1;
+    const std::size_t rows = matrix ? r.size(1, 5) : 1, columns = r.size(1, 40),
+                      matrices = matrix && r.chance(0.3) ? 2 : 1;
     const auto type = [&] { return r.chance(0.8) ? Format::Float32 : Format::Float16; };
     const Held g = randomHeld(r, rows, columns, matrices, type(), oracle::Optimizer::domain());
     const Held v = randomHeld(r, rows, columns, matrices, type(), oracle::Optimizer::domain());
     const bool inPlace = r.chance(0.4);
     const Held out = inPlace ? v : randomHeld(r, rows, columns, matrices, type(), oracle::Optimizer::domain());
     std::vector<Held> s;
-    for (std::size_t i = 0; i < statesOf(d.rule); ++i) s.push_back(randomHeld(r, rows, columns, matrices, type(), {0.1, 2, false}));
-    c.text = "rule " + std::to_string(static_cast<int>(d.rule)) + (matrix ? " matrix " : " vector ") + std::to_string(matrices) + "x" + std::to_string(rows) +
-             "x" + std::to_string(columns) + (inPlace ? " in place" : "");
+    for (std::size_t i = 0; i < statesOf(d.rule); ++i)
+      s.push_back(randomHeld(r, rows, columns, matrices, type(), {0.1, 2, false}));
+    c.text = "rule " + std::to_string(static_cast<int>(d.rule)) + (matrix ? " matrix " : " vector ") +
+             std::to_string(matrices) + "x" + std::to_string(rows) + "x" + std::to_string(columns) +
+             (inPlace ? " in place" : "");
     Drawn::States before;
     for (const Held& h : s) before.push_back(h.values());
     const oracle::StepResult expected = d.step(g.values(), v.values(), before);
@@ -193,9 +221,13 @@ TEST_F(NnOptimizers, VectorsAndMatricesMatchTheOracle) {
       }
     });
     EXPECT_TRUE(holds(out.values(), expected.values, expected.valuesMagnitude, out.type));
-    if (s.size() > 0) EXPECT_TRUE(holds(s[0].values(), expected.state, expected.stateMagnitude, s[0].type)) << "first state";
-    if (s.size() > 1) EXPECT_TRUE(holds(s[1].values(), expected.secondState, expected.secondStateMagnitude, s[1].type)) << "second state";
-    if (s.size() > 2) EXPECT_TRUE(holds(s[2].values(), expected.thirdState, expected.secondStateMagnitude, s[2].type)) << "third state";
+    if (s.size() > 0)
+      EXPECT_TRUE(holds(s[0].values(), expected.state, expected.stateMagnitude, s[0].type)) << "first state";
+    if (s.size() > 1)
+      EXPECT_TRUE(holds(s[1].values(), expected.secondState, expected.secondStateMagnitude, s[1].type))
+          << "second state";
+    if (s.size() > 2)
+      EXPECT_TRUE(holds(s[2].values(), expected.thirdState, expected.secondStateMagnitude, s[2].type)) << "third state";
     EXPECT_TRUE(g.bytes() == gradientBytes);
     if (!inPlace) EXPECT_TRUE(v.bytes() == valueBytes);
     // Only elements are written: the gaps still hold what they held.
@@ -205,7 +237,8 @@ TEST_F(NnOptimizers, VectorsAndMatricesMatchTheOracle) {
     std::size_t notNan = 0;
     const std::vector<std::byte> left = gaps.bytes();
     const std::size_t size = bytesOf(out.type);
-    for (std::size_t i = 0; i < left.size() / size; ++i) notNan += std::isnan(getElement(out.type, left.data() + i * size)) ? 0 : 1;
+    for (std::size_t i = 0; i < left.size() / size; ++i)
+      notNan += std::isnan(getElement(out.type, left.data() + i * size)) ? 0 : 1;
     EXPECT_EQ(notNan, 0u) << "something beside the elements was written";
     if (d.rule == Rule::Adam || d.rule == Rule::AmsGrad)
       EXPECT_EQ(dynamic_cast<MPS::NNOptimizerAdam&>(*o).timeStep(), d.adam.timeStep + 1);
@@ -221,9 +254,11 @@ TEST_F(NnOptimizers, SeveralVectorsAreUpdatedWhole) {
       x.rule = Rule::Sgd;
       return x;
     }();
-    const Held g = randomHeld(r, 3, 7, 1, Format::Float32, {-1, 1, false}), v = randomHeld(r, 3, 7, 1, Format::Float32, {-1, 1, false});
+    const Held g = randomHeld(r, 3, 7, 1, Format::Float32, {-1, 1, false}),
+               v = randomHeld(r, 3, 7, 1, Format::Float32, {-1, 1, false});
     const oracle::StepResult expected = d.step(g.values(), v.values(), {});
-    runOnCpu([&](const auto& b) { encodeStep<Vector>(d, *makeOptimizer(d), b, g.vector(), v.vector(), {}, v.vector()); });
+    runOnCpu(
+        [&](const auto& b) { encodeStep<Vector>(d, *makeOptimizer(d), b, g.vector(), v.vector(), {}, v.vector()); });
     EXPECT_TRUE(holds(v.values(), expected.values, expected.valuesMagnitude, Format::Float32));
   });
 }
@@ -234,7 +269,8 @@ TEST_F(NnOptimizers, StepsInARowFollowOneAnother) {
     Random& r = c.random;
     Drawn d = randomRule(r);
     c.text = "rule " + std::to_string(static_cast<int>(d.rule));
-    const Held g = randomHeld(r, 1, 9, 1, Format::Float32, {-1, 1, false}), v = randomHeld(r, 1, 9, 1, Format::Float32, {-1, 1, false});
+    const Held g = randomHeld(r, 1, 9, 1, Format::Float32, {-1, 1, false}),
+               v = randomHeld(r, 1, 9, 1, Format::Float32, {-1, 1, false});
     std::vector<Held> s;
     std::vector<Ref<Vector>> states;
     Drawn::States expected;
@@ -260,28 +296,34 @@ TEST_F(NnOptimizers, StepsInARowFollowOneAnother) {
       }
     });
     const std::vector<double> actual = v.values();
-    for (std::size_t i = 0; i < values.size(); ++i) EXPECT_NEAR(actual[i], values[i], 5e-5 * (1 + std::fabs(values[i])));
+    for (std::size_t i = 0; i < values.size(); ++i)
+      EXPECT_NEAR(actual[i], values[i], 5e-5 * (1 + std::fabs(values[i])));
   });
 }
 
-// --- convolution states -----------------------------------------------------------------------------------------------
+// --- convolution states
+// -----------------------------------------------------------------------------------------------
 
 struct ConvolutionCase {
   Ref<MPS::CNNConvolutionDescriptor> descriptor = MPS::CNNConvolutionDescriptor::cnnConvolutionDescriptor(3, 2, 4, 5);
   std::size_t weights = 5 * 2 * 3 * 4, biases = 5;
   Ref<MPS::CNNConvolution> kernel = std::make_shared<MPS::CNNConvolution>(
-      cpuDevice(), std::make_shared<ConvolutionWeights>(descriptor, std::vector<float>(weights, 0.f), std::vector<float>(biases, 0.f)));
+      cpuDevice(), std::make_shared<ConvolutionWeights>(descriptor, std::vector<float>(weights, 0.f),
+                                                        std::vector<float>(biases, 0.f)));
   Ref<MPS::Image> source = imageOf(Tensor(1, 4, 4, 4)), destination = imageOf(Tensor(1, 4, 4, 5));
 
   static void fill(const Ref<MTL::Buffer>& b, std::size_t offset, const std::vector<double>& v) {
-    for (std::size_t i = 0; i < v.size(); ++i) putElement(Format::Float32, static_cast<std::byte*>(b->contents()) + offset + i * 4, v[i]);
+    for (std::size_t i = 0; i < v.size(); ++i)
+      putElement(Format::Float32, static_cast<std::byte*>(b->contents()) + offset + i * 4, v[i]);
   }
   static std::vector<double> read(const Ref<MTL::Buffer>& b, std::size_t offset, std::size_t n) {
     std::vector<double> v(n);
-    for (std::size_t i = 0; i < n; ++i) v[i] = getElement(Format::Float32, static_cast<const std::byte*>(b->contents()) + offset + i * 4);
+    for (std::size_t i = 0; i < n; ++i)
+      v[i] = getElement(Format::Float32, static_cast<const std::byte*>(b->contents()) + offset + i * 4);
     return v;
   }
-  Ref<MPS::CNNConvolutionGradientState> gradientState(const std::vector<double>& w, const std::vector<double>& b) const {
+  Ref<MPS::CNNConvolutionGradientState> gradientState(const std::vector<double>& w,
+                                                      const std::vector<double>& b) const {
     auto state = kernel->resultState(source, {}, destination);
     fill(state->gradientForWeights(), 0, w);
     fill(state->gradientForBiases(), 0, b);
@@ -291,20 +333,29 @@ struct ConvolutionCase {
 
 Ref<Vector> vectorOf(const std::vector<double>& v) {
   const std::vector<float> f = toFloat(v);
-  return std::make_shared<Vector>(cpuDevice()->newBuffer(f.data(), f.size() * 4), MPS::VectorDescriptor::vectorDescriptor(f.size(), DataType::Float32));
+  return std::make_shared<Vector>(cpuDevice()->newBuffer(f.data(), f.size() * 4),
+                                  MPS::VectorDescriptor::vectorDescriptor(f.size(), DataType::Float32));
 }
-std::vector<double> valuesOf(const Ref<Vector>& v) { return ConvolutionCase::read(v->data(), v->offset(), v->length()); }
+std::vector<double> valuesOf(const Ref<Vector>& v) {
+  return ConvolutionCase::read(v->data(), v->offset(), v->length());
+}
 
-void encodeStep(const Drawn& d, MPS::NNOptimizer& o, const Ref<MTL::CommandBuffer>& b, const Ref<MPS::CNNConvolutionGradientState>& g,
-                const Ref<MPS::CNNConvolutionWeightsAndBiasesState>& v, const std::vector<std::vector<Ref<Vector>>>& s,
+void encodeStep(const Drawn& d, MPS::NNOptimizer& o, const Ref<MTL::CommandBuffer>& b,
+                const Ref<MPS::CNNConvolutionGradientState>& g, const Ref<MPS::CNNConvolutionWeightsAndBiasesState>& v,
+                const std::vector<std::vector<Ref<Vector>>>& s,
                 const Ref<MPS::CNNConvolutionWeightsAndBiasesState>& out) {
   switch (d.rule) {
-    case Rule::Sgd: return dynamic_cast<MPS::NNOptimizerStochasticGradientDescent&>(o).encode(b, g, v, {}, out);
+    case Rule::Sgd:
+      return dynamic_cast<MPS::NNOptimizerStochasticGradientDescent&>(o).encode(b, g, v, {}, out);
     case Rule::Momentum:
-    case Rule::Nesterov: return dynamic_cast<MPS::NNOptimizerStochasticGradientDescent&>(o).encode(b, g, v, s[0], out);
-    case Rule::RmsProp: return dynamic_cast<MPS::NNOptimizerRMSProp&>(o).encode(b, g, v, s[0], out);
-    case Rule::Adam: return dynamic_cast<MPS::NNOptimizerAdam&>(o).encode(b, g, v, s[0], s[1], out);
-    case Rule::AmsGrad: return dynamic_cast<MPS::NNOptimizerAdam&>(o).encode(b, g, v, s[0], s[1], s[2], out);
+    case Rule::Nesterov:
+      return dynamic_cast<MPS::NNOptimizerStochasticGradientDescent&>(o).encode(b, g, v, s[0], out);
+    case Rule::RmsProp:
+      return dynamic_cast<MPS::NNOptimizerRMSProp&>(o).encode(b, g, v, s[0], out);
+    case Rule::Adam:
+      return dynamic_cast<MPS::NNOptimizerAdam&>(o).encode(b, g, v, s[0], s[1], out);
+    case Rule::AmsGrad:
+      return dynamic_cast<MPS::NNOptimizerAdam&>(o).encode(b, g, v, s[0], s[1], s[2], out);
   }
 }
 
@@ -314,18 +365,22 @@ TEST_F(NnOptimizers, ConvolutionsMatchTheOracle) {
     const Drawn d = randomRule(r);
     const ConvolutionCase conv;
     const auto random = [&](std::size_t n) { return randomValues(r, n, oracle::Optimizer::domain()); };
-    const std::vector<double> gw = random(conv.weights), gb = random(conv.biases), w = random(conv.weights), b = random(conv.biases);
+    const std::vector<double> gw = random(conv.weights), gb = random(conv.biases), w = random(conv.weights),
+                              b = random(conv.biases);
     const bool withBiases = r.chance(0.8), inPlace = r.chance(0.5), weightsOnly = d.rule != Rule::Sgd && r.chance(0.3);
     const std::size_t wo = r.pick<std::size_t>({0, 4, 64}), bo = r.pick<std::size_t>({0, 8});
-    c.text = "rule " + std::to_string(static_cast<int>(d.rule)) + (withBiases ? " biases" : "") + (inPlace ? " in place" : "") + (weightsOnly ? " weights only" : "");
+    c.text = "rule " + std::to_string(static_cast<int>(d.rule)) + (withBiases ? " biases" : "") +
+             (inPlace ? " in place" : "") + (weightsOnly ? " weights only" : "");
     const auto stateOf = [&](const std::vector<double>& weights, const std::vector<double>& biases) {
       auto wb = cpuDevice()->newBuffer(wo + conv.weights * 4 + 8), bb = cpuDevice()->newBuffer(bo + conv.biases * 4);
       ConvolutionCase::fill(wb, wo, weights);
       ConvolutionCase::fill(bb, bo, biases);
-      return std::make_shared<MPS::CNNConvolutionWeightsAndBiasesState>(wb, wo, withBiases ? bb : nullptr, withBiases ? bo : 0, conv.descriptor);
+      return std::make_shared<MPS::CNNConvolutionWeightsAndBiasesState>(wb, wo, withBiases ? bb : nullptr,
+                                                                        withBiases ? bo : 0, conv.descriptor);
     };
     const auto source = stateOf(w, b);
-    const auto result = inPlace ? source : stateOf(std::vector<double>(conv.weights, 9), std::vector<double>(conv.biases, 9));
+    const auto result =
+        inPlace ? source : stateOf(std::vector<double>(conv.weights, 9), std::vector<double>(conv.biases, 9));
     std::vector<std::vector<Ref<Vector>>> states;
     Drawn::States sw, sb;
     for (std::size_t i = 0; i < statesOf(d.rule); ++i) {
@@ -335,10 +390,12 @@ TEST_F(NnOptimizers, ConvolutionsMatchTheOracle) {
       if (!weightsOnly) states.back().push_back(vectorOf(sb.back()));
     }
     const Ref<MPS::NNOptimizer> o = makeOptimizer(d);
-    runOnCpu([&](const auto& buffer) { encodeStep(d, *o, buffer, conv.gradientState(gw, gb), source, states, result); });
+    runOnCpu(
+        [&](const auto& buffer) { encodeStep(d, *o, buffer, conv.gradientState(gw, gb), source, states, result); });
 
     const oracle::StepResult ew = d.step(gw, w, sw), eb = d.step(gb, b, sb);
-    EXPECT_TRUE(holds(ConvolutionCase::read(result->weights(), wo, conv.weights), ew.values, ew.valuesMagnitude, Format::Float32));
+    EXPECT_TRUE(holds(ConvolutionCase::read(result->weights(), wo, conv.weights), ew.values, ew.valuesMagnitude,
+                      Format::Float32));
     if (!states.empty()) EXPECT_TRUE(holds(valuesOf(states[0][0]), ew.state, ew.stateMagnitude, Format::Float32));
     if (withBiases) {
       const std::vector<double> biases = ConvolutionCase::read(result->biases(), bo, conv.biases);
@@ -350,7 +407,8 @@ TEST_F(NnOptimizers, ConvolutionsMatchTheOracle) {
       }
     }
     if (!inPlace) EXPECT_EQ(ConvolutionCase::read(source->weights(), wo, conv.weights), w);
-    if (d.rule == Rule::Adam) EXPECT_EQ(dynamic_cast<MPS::NNOptimizerAdam&>(*o).timeStep(), d.adam.timeStep + 1) << "one call, one step";
+    if (d.rule == Rule::Adam)
+      EXPECT_EQ(dynamic_cast<MPS::NNOptimizerAdam&>(*o).timeStep(), d.adam.timeStep + 1) << "one call, one step";
   });
 }
 
@@ -369,7 +427,8 @@ TEST_F(NnOptimizers, ConvolutionVariantsLowerReadCounts) {
     sgd.encode(buffer, gradient, source, {}, result);
     EXPECT_EQ(gradient->readCount(), 0u);
     EXPECT_EQ(source->readCount(), 1u);
-    expectError([&] { sgd.encode(buffer, gradient, source, {}, result); }, {"convolutionGradientState is used up", "raise readCount"});
+    expectError([&] { sgd.encode(buffer, gradient, source, {}, result); },
+                {"convolutionGradientState is used up", "raise readCount"});
     EXPECT_EQ(source->readCount(), 1u) << "a refused encode reads nothing";
   });
 }
@@ -395,13 +454,15 @@ TEST_F(NnOptimizers, MatchPyTorch) {
     const Ref<MPS::NNOptimizer> o = makeOptimizer(d);
     const Ref<Vector> values = vectorOf(g.tensor("values0").v);
     std::vector<Ref<Vector>> states;
-    for (std::size_t i = 0; i < statesOf(d.rule); ++i) states.push_back(vectorOf(std::vector<double>(values->length())));
+    for (std::size_t i = 0; i < statesOf(d.rule); ++i)
+      states.push_back(vectorOf(std::vector<double>(values->length())));
     for (int step = 1; step <= 5; ++step) {
       const Ref<Vector> gradient = vectorOf(g.tensor("gradient" + std::to_string(step)).v);
       runOnCpu([&](const auto& buffer) { encodeStep<Vector>(d, *o, buffer, gradient, values, states, values); });
       const std::vector<double>& expected = g.tensor("values" + std::to_string(step)).v;
       const std::vector<double> actual = valuesOf(values);
-      for (std::size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(actual[i], expected[i], 4e-6 * (1 + std::fabs(expected[i]))) << step;
+      for (std::size_t i = 0; i < expected.size(); ++i)
+        EXPECT_NEAR(actual[i], expected[i], 4e-6 * (1 + std::fabs(expected[i]))) << step;
     }
   }
 }

@@ -93,14 +93,16 @@ class CpuBackend final : public prim::Backend {
     caps_.isa = hwy::TargetName(static_cast<std::int64_t>(targets & (~targets + 1)));
     caps_.memoryBytes = memoryBytes();
     if (const std::string version = dnnlVersion(); !version.empty()) caps_.libraries.emplace_back("oneDNN", version);
-    caps_.libraries.emplace_back("Highway", std::to_string(HWY_MAJOR) + "." + std::to_string(HWY_MINOR) + "." +
-                                                std::to_string(HWY_PATCH));
+    caps_.libraries.emplace_back(
+        "Highway", std::to_string(HWY_MAJOR) + "." + std::to_string(HWY_MINOR) + "." + std::to_string(HWY_PATCH));
     setThreadCount(threads);
   }
 
   const prim::Caps& caps() const override { return caps_; }
 
-  Result<prim::MemoryRef> allocate(std::size_t bytes, bool zeroed) override { return prim::allocateHost(bytes, zeroed); }
+  Result<prim::MemoryRef> allocate(std::size_t bytes, bool zeroed) override {
+    return prim::allocateHost(bytes, zeroed);
+  }
   Status copyIn(prim::Memory& dst, std::size_t offset, const void* src, std::size_t bytes) override {
     return prim::copyToHost(dst, offset, src, bytes);
   }
@@ -177,7 +179,8 @@ int defaultThreadCount() {
     const char* end = text + std::strlen(text);
     const auto [rest, error] = std::from_chars(text, end, threads);
     if (error == std::errc() && rest == end && threads >= 1) return std::min(threads, kMaxThreads);
-    base::log(LogLevel::Warning, "KOVAR_THREADS is '" + std::string(text) + "', wanted a number of at least 1; ignored");
+    base::log(LogLevel::Warning,
+              "KOVAR_THREADS is '" + std::string(text) + "', wanted a number of at least 1; ignored");
   }
   return usableProcessors();
 }

@@ -9,7 +9,8 @@
 
 namespace kovar::cpu {
 
-/// Hands out blocks of one size. A block goes back to the pool with its last reference, or is freed when the pool is gone.
+/// Hands out blocks of one size. A block goes back to the pool with its last reference, or is freed when the pool is
+/// gone.
 class BufferPool : public std::enable_shared_from_this<BufferPool> {
  public:
   explicit BufferPool(std::size_t bytes) : bytes_(bytes) {}

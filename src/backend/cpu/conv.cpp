@@ -9,9 +9,15 @@ ConvShape describe(const prim::Conv& desc, std::span<const prim::View> views) {
   s.desc = desc;
   s.ownArgs = desc.bias ? 4 : 3;
   switch (desc.direction) {
-    case prim::Direction::Forward: s.srcArg = 0, s.weightsArg = 1, s.biasArg = 2, s.dstArg = s.ownArgs - 1; break;
-    case prim::Direction::Data: s.dstArg = 0, s.weightsArg = 1, s.srcArg = 2; break;
-    case prim::Direction::Weights: s.srcArg = 0, s.dstArg = 1, s.weightsArg = 2, s.biasArg = 3; break;
+    case prim::Direction::Forward:
+      s.srcArg = 0, s.weightsArg = 1, s.biasArg = 2, s.dstArg = s.ownArgs - 1;
+      break;
+    case prim::Direction::Data:
+      s.dstArg = 0, s.weightsArg = 1, s.srcArg = 2;
+      break;
+    case prim::Direction::Weights:
+      s.srcArg = 0, s.dstArg = 1, s.weightsArg = 2, s.biasArg = 3;
+      break;
   }
   s.src = views[s.srcArg], s.dst = views[s.dstArg], s.weights = views[s.weightsArg];
   if (desc.bias) s.bias = views[s.biasArg];
@@ -29,7 +35,8 @@ std::vector<prim::Access> convAccess(const prim::Conv& desc) {
     case prim::Direction::Forward:
       if (desc.bias) return {Access::Read, Access::Read, Access::Read, Access::Write};
       return {Access::Read, Access::Read, Access::Write};
-    case prim::Direction::Data: return {Access::Read, Access::Read, Access::Write};
+    case prim::Direction::Data:
+      return {Access::Read, Access::Read, Access::Write};
     case prim::Direction::Weights:
       if (desc.bias) return {Access::Read, Access::Read, weightGradient, weightGradient};
       return {Access::Read, Access::Read, weightGradient};
@@ -48,9 +55,9 @@ TapRange tapRange(const prim::Window& window, std::int64_t p, std::int64_t exten
 std::span<const Candidate<prim::Conv>> convCandidates() {
   static constexpr Candidate<prim::Conv> kList[] = {
 #if KOVAR_HAS_ONEDNN
-      {"cpu:conv:onednn", prepareConvOnednn},
+    {"cpu:conv:onednn", prepareConvOnednn},
 #endif
-      {"cpu:conv:generic", prepareConvGeneric},
+    {"cpu:conv:generic", prepareConvGeneric},
   };
   return kList;
 }

@@ -14,12 +14,12 @@ namespace kovar::cpu {
 /// data gradient `src` is diffSrc, in the weight gradient `weights` is diffWeights.
 struct ConvShape {
   prim::Conv desc;
-  prim::View src, dst, weights, bias;                      // bias only when desc.bias
+  prim::View src, dst, weights, bias;  // bias only when desc.bias
   std::size_t srcArg = 0, dstArg = 0, weightsArg = 0, biasArg = 0;
-  std::size_t ownArgs = 0;                                 // post-op arguments follow
-  std::int64_t n = 0, hs = 0, ws = 0, ci = 0;              // source images, rows, columns, channels
-  std::int64_t hd = 0, wd = 0, co = 0;                     // destination rows, columns, channels
-  std::int64_t groups = 1, cig = 0, cog = 0;               // channels of one group
+  std::size_t ownArgs = 0;                     // post-op arguments follow
+  std::int64_t n = 0, hs = 0, ws = 0, ci = 0;  // source images, rows, columns, channels
+  std::int64_t hd = 0, wd = 0, co = 0;         // destination rows, columns, channels
+  std::int64_t groups = 1, cig = 0, cog = 0;   // channels of one group
   std::int64_t kh = 1, kw = 1;
 
   std::int64_t taps() const { return kh * kw; }
@@ -43,10 +43,10 @@ TapRange tapRange(const prim::Window& window, std::int64_t p, std::int64_t exten
 void biasGradient(Context& context, const ConvShape& s, const float* dst, float* diffBias);
 
 #if KOVAR_HAS_ONEDNN
-base::Status prepareConvOnednn(const prim::Conv& desc, std::span<const prim::View> views, const prim::PrepareOptions& options,
-                               CpuPlan& plan);
+base::Status prepareConvOnednn(const prim::Conv& desc, std::span<const prim::View> views,
+                               const prim::PrepareOptions& options, CpuPlan& plan);
 #endif
-base::Status prepareConvGeneric(const prim::Conv& desc, std::span<const prim::View> views, const prim::PrepareOptions& options,
-                                CpuPlan& plan);
+base::Status prepareConvGeneric(const prim::Conv& desc, std::span<const prim::View> views,
+                                const prim::PrepareOptions& options, CpuPlan& plan);
 
 }  // namespace kovar::cpu

@@ -15,7 +15,8 @@ using base::Status;
 using prim::Invocation;
 
 /// One destination row, with `sum` as room for its channels: dst[n, y, :, :].
-void forwardRow(const ConvShape& s, const PostOps& post, const Invocation& inv, std::int64_t n, std::int64_t y, float* sum) {
+void forwardRow(const ConvShape& s, const PostOps& post, const Invocation& inv, std::int64_t n, std::int64_t y,
+                float* sum) {
   const auto* src = at<const float>(inv, s.srcArg, s.src) + n * s.src.stride(0);
   const auto* weights = at<const float>(inv, s.weightsArg, s.weights);
   const auto* bias = s.desc.bias ? at<const float>(inv, s.biasArg, s.bias) : nullptr;
@@ -47,7 +48,8 @@ void forwardRow(const ConvShape& s, const PostOps& post, const Invocation& inv, 
 }
 
 /// One row of the data gradient, gathered, with `sum` as room for its channels: diffSrc[n, y, :, :].
-void dataRow(const ConvShape& s, const PostOps& post, const Invocation& inv, std::int64_t n, std::int64_t y, float* sum) {
+void dataRow(const ConvShape& s, const PostOps& post, const Invocation& inv, std::int64_t n, std::int64_t y,
+             float* sum) {
   const auto* dst = at<const float>(inv, s.dstArg, s.dst) + n * s.dst.stride(0);
   const auto* weights = at<const float>(inv, s.weightsArg, s.weights);
   auto* src = at<float>(inv, s.srcArg, s.src) + n * s.src.stride(0) + y * s.src.stride(1);
@@ -59,7 +61,8 @@ void dataRow(const ConvShape& s, const PostOps& post, const Invocation& inv, std
       for (std::int64_t q = 0; q < s.kw; ++q) {
         const std::int64_t fromX = x + s.desc.x.pad - q * s.desc.x.dilation;
         if (fromX < 0 || fromX % s.desc.x.stride != 0 || fromX / s.desc.x.stride >= s.wd) continue;
-        const float* pixel = dst + fromY / s.desc.y.stride * s.dst.stride(1) + fromX / s.desc.x.stride * s.dst.stride(2);
+        const float* pixel =
+            dst + fromY / s.desc.y.stride * s.dst.stride(1) + fromX / s.desc.x.stride * s.dst.stride(2);
         const float* tap = weights + p * s.weights.stride(1) + q * s.weights.stride(2);
         for (std::int64_t o = 0; o < s.co; ++o) {
           const float g = pixel[o * s.dst.stride(3)];
@@ -97,8 +100,7 @@ void weightsOf(const ConvShape& s, const Invocation& inv, std::int64_t o, float*
           for (std::int64_t x = columns.first; x < columns.last; ++x) {
             const std::int64_t sx = x * s.desc.x.stride - s.desc.x.pad + q * s.desc.x.dilation;
             const float scale = g[x * s.dst.stride(2)];
-            for (std::int64_t i = 0; i < s.cig; ++i)
-              row[i] += scale * v[sx * s.src.stride(2) + i * s.src.stride(3)];
+            for (std::int64_t i = 0; i < s.cig; ++i) row[i] += scale * v[sx * s.src.stride(2) + i * s.src.stride(3)];
           }
           for (std::int64_t i = 0; i < s.cig; ++i) sum[i] += row[i];
         }
@@ -112,7 +114,8 @@ void weightsOf(const ConvShape& s, const Invocation& inv, std::int64_t o, float*
   }
 }
 
-Status prepareF32(const prim::Conv& desc, std::span<const prim::View> views, const prim::PrepareOptions&, CpuPlan& plan) {
+Status prepareF32(const prim::Conv& desc, std::span<const prim::View> views, const prim::PrepareOptions&,
+                  CpuPlan& plan) {
   const ConvShape s = describe(desc, views);
   const bool forward = desc.direction == prim::Direction::Forward;
   if (desc.direction == prim::Direction::Weights) {
@@ -123,7 +126,8 @@ Status prepareF32(const prim::Conv& desc, std::span<const prim::View> views, con
         if (room == nullptr) return failure.raise(FailureFlag::kMemory);
         weightsOf(s, inv, static_cast<std::int64_t>(chunk), room);
       });
-      if (s.desc.bias) biasGradient(context, s, at<const float>(inv, s.dstArg, s.dst), at<float>(inv, s.biasArg, s.bias));
+      if (s.desc.bias)
+        biasGradient(context, s, at<const float>(inv, s.dstArg, s.dst), at<float>(inv, s.biasArg, s.bias));
       return failure.status("cpu:conv:generic");
     };
     return {};
@@ -136,8 +140,10 @@ Status prepareF32(const prim::Conv& desc, std::span<const prim::View> views, con
       const auto row = static_cast<std::int64_t>(chunk);
       float* room = threadFloats(static_cast<std::size_t>(forward ? s.co : s.ci));
       if (room == nullptr) return failure.raise(FailureFlag::kMemory);
-      if (forward) forwardRow(s, post, inv, row / rows, row % rows, room);
-      else dataRow(s, post, inv, row / rows, row % rows, room);
+      if (forward)
+        forwardRow(s, post, inv, row / rows, row % rows, room);
+      else
+        dataRow(s, post, inv, row / rows, row % rows, room);
     });
     return failure.status("cpu:conv:generic");
   };
@@ -146,8 +152,8 @@ Status prepareF32(const prim::Conv& desc, std::span<const prim::View> views, con
 
 }  // namespace
 
-Status prepareConvGeneric(const prim::Conv& desc, std::span<const prim::View> views, const prim::PrepareOptions& options,
-                          CpuPlan& plan) {
+Status prepareConvGeneric(const prim::Conv& desc, std::span<const prim::View> views,
+                          const prim::PrepareOptions& options, CpuPlan& plan) {
   return viaF32(desc, views, options, plan, convAccess(desc), prepareF32);
 }
 

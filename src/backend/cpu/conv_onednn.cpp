@@ -63,7 +63,8 @@ DnnlConvDescs::DnnlConvDescs(const ConvShape& s, const ConvPiece& p)
     anyWeights = {dims, f32, dnnl::memory::format_tag::any};
   } else {
     const dnnl::memory::dims dims = {p.groups, cog, cig, s.kh, s.kw};
-    plainWeights = {dims, f32, dnnl::memory::dims{cog * w.stride(0), w.stride(0), w.stride(3), w.stride(1), w.stride(2)}};
+    plainWeights = {dims, f32,
+                    dnnl::memory::dims{cog * w.stride(0), w.stride(0), w.stride(3), w.stride(1), w.stride(2)}};
     anyWeights = {dims, f32, dnnl::memory::format_tag::any};
   }
   weightOffset = p.firstDstChannel * w.stride(0) + (p.groups == 1 ? p.firstSrcChannel * w.stride(3) : 0);
@@ -76,7 +77,8 @@ dnnl::convolution_forward::primitive_desc DnnlConvDescs::forward(const dnnl::mem
   if (!bias)
     return {dnnlEngine(), kind, algorithm, src, weights, dst, strides, dilates, padLow, padHigh, userScratchpad()};
   const dnnl::memory::desc biasDesc({dst.get_dims()[1]}, f32, dnnl::memory::format_tag::x);
-  return {dnnlEngine(), kind, algorithm, src, weights, biasDesc, dst, strides, dilates, padLow, padHigh, userScratchpad()};
+  return {dnnlEngine(), kind,    algorithm, src,    weights, biasDesc,
+          dst,          strides, dilates,   padLow, padHigh, userScratchpad()};
 }
 
 namespace {
@@ -84,7 +86,7 @@ namespace {
 /// One piece made ready: what to call, on which parts of the views, and what follows.
 struct Call {
   std::size_t primitive = 0, block = 0;
-  View src, dst;               // parts of the whole views
+  View src, dst;  // parts of the whole views
   std::int64_t biasOffset = 0;
   bool gather = false, scatter = false;  // through dense scratch
   PostOps post;
@@ -103,7 +105,8 @@ struct DnnlConv {
   PackedWeights weights;
 };
 
-Primitive makePrimitive(const ConvShape& s, const DnnlConvDescs& d, const dnnl::memory::desc& weights, std::string& name) {
+Primitive makePrimitive(const ConvShape& s, const DnnlConvDescs& d, const dnnl::memory::desc& weights,
+                        std::string& name) {
   const bool forward = s.desc.direction == prim::Direction::Forward;
   const auto hint = d.forward(weights, forward && s.desc.bias);
   Primitive p;
@@ -131,7 +134,8 @@ FailureFlag::Reason runCall(const DnnlConv& plan, const Call& call, const Invoca
   const std::size_t fromArg = plan.forward ? plan.shape.srcArg : plan.shape.dstArg;
   const std::size_t toArg = plan.forward ? plan.shape.dstArg : plan.shape.srcArg;
   const std::size_t vendorBytes = roundUp(p.scratch.get_size(), 64);
-  const std::size_t gatherBytes = call.gather ? roundUp(static_cast<std::size_t>(imageFloats(from)) * sizeof(float), 64) : 0;
+  const std::size_t gatherBytes =
+      call.gather ? roundUp(static_cast<std::size_t>(imageFloats(from)) * sizeof(float), 64) : 0;
   const std::size_t scatterBytes = call.scatter ? static_cast<std::size_t>(imageFloats(to)) * sizeof(float) : 0;
   std::byte* scratch = threadScratch(vendorBytes + gatherBytes + scatterBytes);
   if (scratch == nullptr) return FailureFlag::kMemory;
@@ -146,12 +150,18 @@ FailureFlag::Reason runCall(const DnnlConv& plan, const Call& call, const Invoca
   bool good = false;
   if (plan.forward) {
     const bool bias = plan.shape.desc.bias;
-    void* b = bias ? const_cast<float*>(at<const float>(inv, plan.shape.biasArg, plan.shape.bias)) + call.biasOffset : nullptr;
-    good = execute(p.primitive, {{DNNL_ARG_SRC, &p.src, in}, {DNNL_ARG_WEIGHTS, &p.weights, w}, {DNNL_ARG_BIAS, &p.bias, b},
-                                 {DNNL_ARG_DST, &p.dst, out}, {DNNL_ARG_SCRATCHPAD, &p.scratch, scratch}});
+    void* b = bias ? const_cast<float*>(at<const float>(inv, plan.shape.biasArg, plan.shape.bias)) + call.biasOffset
+                   : nullptr;
+    good = execute(p.primitive, {{DNNL_ARG_SRC, &p.src, in},
+                                 {DNNL_ARG_WEIGHTS, &p.weights, w},
+                                 {DNNL_ARG_BIAS, &p.bias, b},
+                                 {DNNL_ARG_DST, &p.dst, out},
+                                 {DNNL_ARG_SCRATCHPAD, &p.scratch, scratch}});
   } else {
-    good = execute(p.primitive, {{DNNL_ARG_DIFF_DST, &p.dst, in}, {DNNL_ARG_WEIGHTS, &p.weights, w},
-                                 {DNNL_ARG_DIFF_SRC, &p.src, out}, {DNNL_ARG_SCRATCHPAD, &p.scratch, scratch}});
+    good = execute(p.primitive, {{DNNL_ARG_DIFF_DST, &p.dst, in},
+                                 {DNNL_ARG_WEIGHTS, &p.weights, w},
+                                 {DNNL_ARG_DIFF_SRC, &p.src, out},
+                                 {DNNL_ARG_SCRATCHPAD, &p.scratch, scratch}});
   }
   if (!good) return FailureFlag::kVendor;
   if (call.scatter) scatterImage(scattered, output, to);
@@ -187,14 +197,15 @@ Status prepareF32(const prim::Conv& desc, std::span<const View> views, const pri
       call.gather = conv->forward ? !srcDense : !dstDense;
       call.scatter = conv->forward ? !dstDense : !srcDense;
       call.biasOffset = piece.firstDstChannel;
-      call.post = PostOps(desc.post, conv->forward ? call.dst : call.src, sliceArgs(views, s.ownArgs, piece, conv->forward),
-                          s.ownArgs);
+      call.post = PostOps(desc.post, conv->forward ? call.dst : call.src,
+                          sliceArgs(views, s.ownArgs, piece, conv->forward), s.ownArgs);
       const bool newBlock = piece.block == blockWeights.size();
       const auto kind = std::find_if(kinds.begin(), kinds.end(), [&](const ConvPiece& k) { return k.sameWork(piece); });
       call.primitive = static_cast<std::size_t>(kind - kinds.begin());
       if (kind == kinds.end()) {
         std::string name;
-        conv->primitives.push_back(makePrimitive(s, descs, newBlock ? descs.anyWeights : blockWeights[piece.block], name));
+        conv->primitives.push_back(
+            makePrimitive(s, descs, newBlock ? descs.anyWeights : blockWeights[piece.block], name));
         kinds.push_back(piece);
         if (isReference(name.c_str())) return Failure{"oneDNN has only " + name};
       }

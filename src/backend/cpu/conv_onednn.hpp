@@ -23,7 +23,8 @@ base::Status onednnTakes(const ConvShape& s, const ConvPiece& piece);
 
 /// Floats of a dense copy of an image view.
 std::int64_t imageFloats(const prim::View& v);
-/// Copies the elements of a view whose channels lie beside each other to dense memory, and back. `from`, `to`: first element.
+/// Copies the elements of a view whose channels lie beside each other to dense memory, and back. `from`, `to`: first
+/// element.
 void gatherImage(const float* from, const prim::View& v, float* to);
 void scatterImage(const float* from, float* to, const prim::View& v);
 

@@ -119,7 +119,8 @@ WeightPieces weightPieces(const ConvShape& s) {
   // A batch part costs a pass over its own copy of the weights: it must bring this many pixels to each weight.
   constexpr std::int64_t kPixels = 700;
   std::int64_t parts = 1;
-  while (parts < kChunks && 2 * parts <= s.n && 2 * parts <= most && s.n * s.hd * s.wd / (2 * parts) >= kPixels) parts *= 2;
+  while (parts < kChunks && 2 * parts <= s.n && 2 * parts <= most && s.n * s.hd * s.wd / (2 * parts) >= kPixels)
+    parts *= 2;
   std::int64_t blocks = 1;
   if (s.groups == 1) {
     while (blocks * parts < kChunks && 2 * blocks * parts <= most && s.co / (2 * blocks) >= 32) blocks *= 2;

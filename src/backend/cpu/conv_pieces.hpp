@@ -9,8 +9,8 @@
 
 namespace kovar::cpu {
 
-/// A convolution over a part of the images, rows and channels of another. Extents are those of src and dst in the forward
-/// sense. Two pieces with equal extents and padding are served by one primitive.
+/// A convolution over a part of the images, rows and channels of another. Extents are those of src and dst in the
+/// forward sense. Two pieces with equal extents and padding are served by one primitive.
 struct ConvPiece {
   std::int64_t n = 0, hs = 0, hd = 0, ci = 0, co = 0, groups = 1;
   std::int64_t padTop = 0, padBottom = 0, padLeft = 0, padRight = 0;
@@ -18,19 +18,19 @@ struct ConvPiece {
   std::size_t block = 0;  ///< which block of weights it uses
 
   bool sameWork(const ConvPiece& o) const {
-    return n == o.n && hs == o.hs && hd == o.hd && ci == o.ci && co == o.co && groups == o.groups && padTop == o.padTop &&
-           padBottom == o.padBottom;
+    return n == o.n && hs == o.hs && hd == o.hd && ci == o.ci && co == o.co && groups == o.groups &&
+           padTop == o.padTop && padBottom == o.padBottom;
   }
   prim::View srcOf(const prim::View& src) const;
   prim::View dstOf(const prim::View& dst) const;
 };
 
-/// The pieces of a forward convolution or a data gradient, each of which writes its own part of the result: whole images
-/// where there are enough, else rows, or channel blocks where the weights are larger than a core's cache.
+/// The pieces of a forward convolution or a data gradient, each of which writes its own part of the result: whole
+/// images where there are enough, else rows, or channel blocks where the weights are larger than a core's cache.
 std::vector<ConvPiece> resultPieces(const ConvShape& s);
 
-/// The pieces of a weight gradient: blocks of output channels (of groups, in a grouped convolution), and where images are
-/// large enough to pay for it also parts of the batch, whose gradients are then added in order.
+/// The pieces of a weight gradient: blocks of output channels (of groups, in a grouped convolution), and where images
+/// are large enough to pay for it also parts of the batch, whose gradients are then added in order.
 struct WeightPieces {
   std::vector<ConvPiece> pieces;  ///< batch part within block: piece = block * batchParts + part
   std::size_t batchParts = 1;

@@ -70,7 +70,8 @@ FailureFlag::Reason runCall(const DnnlConvWeights& plan, const Call& call, const
     gatherImage(dst, call.dst, dense);
     dst = dense;
   }
-  const bool good = execute(p.primitive, {{DNNL_ARG_SRC, &p.src, src}, {DNNL_ARG_DIFF_DST, &p.dst, dst},
+  const bool good = execute(p.primitive, {{DNNL_ARG_SRC, &p.src, src},
+                                          {DNNL_ARG_DIFF_DST, &p.dst, dst},
                                           {DNNL_ARG_DIFF_WEIGHTS, &p.weights, inv.scratch + call.resultOffset},
                                           {DNNL_ARG_SCRATCHPAD, &p.scratch, scratch}});
   return good ? FailureFlag::kNone : FailureFlag::kVendor;
@@ -139,8 +140,8 @@ Status prepareConvWeightsOnednnF32(const prim::Conv& desc, std::span<const View>
             dnnlEngine(), dnnl::algorithm::convolution_direct, d.src, weights, d.dst, d.strides, d.dilates, d.padLow,
             d.padHigh, d.forward(d.anyWeights, false), userScratchpad());
         if (isReference(pd.impl_info_str())) return Failure{std::string("oneDNN has only ") + pd.impl_info_str()};
-        conv->primitives.push_back({dnnl::convolution_backward_weights(pd), d.src, d.dst, pd.diff_weights_desc(),
-                                    pd.scratchpad_desc()});
+        conv->primitives.push_back(
+            {dnnl::convolution_backward_weights(pd), d.src, d.dst, pd.diff_weights_desc(), pd.scratchpad_desc()});
         kinds.push_back(piece);
       }
       const dnnl::memory::desc& packed = conv->primitives[call.primitive].weights;
@@ -150,7 +151,8 @@ Status prepareConvWeightsOnednnF32(const prim::Conv& desc, std::span<const View>
         block.stride = roundUp(packed.get_size(), 64);
         block.weightOffset = d.weightOffset;
         block.unpack = SplitReorder(packed, d.plainWeights, desc.accumulate);
-        for (std::size_t part = 0; part < block.unpack.parts(); ++part) conv->unpacks.emplace_back(conv->blocks.size(), part);
+        for (std::size_t part = 0; part < block.unpack.parts(); ++part)
+          conv->unpacks.emplace_back(conv->blocks.size(), part);
         for (std::size_t f = 0; grid.batchParts > 1 && f < block.stride / sizeof(float); f += kSumFloats)
           conv->sums.emplace_back(conv->blocks.size(), f);
         scratchBytes += block.stride * grid.batchParts;

@@ -32,10 +32,14 @@ std::int64_t sourceOf(std::int64_t position, std::int64_t extent, Edge edge) {
   if (position >= 0 && position < extent) return position;
   switch (edge) {
     case Edge::Zero:
-    case Edge::Constant: return kOutside;
-    case Edge::Clamp: return position < 0 ? 0 : extent - 1;
-    case Edge::Mirror: return reflect(position, extent, false);
-    case Edge::MirrorWithEdge: return reflect(position, extent, true);
+    case Edge::Constant:
+      return kOutside;
+    case Edge::Clamp:
+      return position < 0 ? 0 : extent - 1;
+    case Edge::Mirror:
+      return reflect(position, extent, false);
+    case Edge::MirrorWithEdge:
+      return reflect(position, extent, true);
   }
   return kOutside;
 }
@@ -101,17 +105,22 @@ class RawCopy {
       return transpose(size, src, rows.step[0], dst, columns.step[1], n, rowEnd);
     const bool run = columns.step[0] == size_ && columns.step[1] == size_;
     for (std::int64_t r = 0; r < rowEnd; ++r, src += rows.step[0], dst += rows.step[1]) {
-      if (run) std::memcpy(dst, src, static_cast<std::size_t>(n * size_));
-      else if (size_ == 4) move<4>(src, dst, n);
-      else if (size_ == 2) move<2>(src, dst, n);
-      else move<1>(src, dst, n);
+      if (run)
+        std::memcpy(dst, src, static_cast<std::size_t>(n * size_));
+      else if (size_ == 4)
+        move<4>(src, dst, n);
+      else if (size_ == 2)
+        move<2>(src, dst, n);
+      else
+        move<1>(src, dst, n);
     }
   }
 
  private:
   static constexpr std::int64_t kPiece = 16384;
 
-  template <std::size_t kSize> void move(const std::byte* src, std::byte* dst, std::int64_t n) const {
+  template <std::size_t kSize>
+  void move(const std::byte* src, std::byte* dst, std::int64_t n) const {
     const std::int64_t from = loops_.columns().step[0], to = loops_.columns().step[1];
     for (std::int64_t i = 0; i < n; ++i) std::memcpy(dst + i * to, src + i * from, kSize);
   }
@@ -126,13 +135,16 @@ struct Box {
   ProgramRunner runner;
   std::int64_t firstChunk = 0;
 
-  std::int64_t chunks() const { return raw ? raw->blocks() : divideUp(BlockGrid(runner.loops()).blocks, kBlocksPerChunk); }
+  std::int64_t chunks() const {
+    return raw ? raw->blocks() : divideUp(BlockGrid(runner.loops()).blocks, kBlocksPerChunk);
+  }
   void runChunk(std::span<const prim::Bound> args, std::int64_t chunk) const {
     if (raw) return raw->run(args[0].data, args[1].data, chunk);
     std::array<std::byte*, kMaxLoopViews> storage{};
     for (std::size_t i = 0; i < runner.arguments().size(); ++i) storage[i] = args[runner.arguments()[i]].data;
     const std::int64_t begin = chunk * kBlocksPerChunk;
-    runner.run(runner.loops(), storage.data(), begin, std::min(BlockGrid(runner.loops()).blocks, begin + kBlocksPerChunk));
+    runner.run(runner.loops(), storage.data(), begin,
+               std::min(BlockGrid(runner.loops()).blocks, begin + kBlocksPerChunk));
   }
 };
 
@@ -170,8 +182,10 @@ std::vector<Box> forwardBoxes(const View& src, const View& dst, const std::array
   for (int axis = 0; axis < dst.rank; ++axis) {
     const auto a = static_cast<std::size_t>(axis);
     // Without a shift equal extents are one run, whatever the rank.
-    if (src.dim(axis) == dst.dim(axis) && (axis >= 4 || shift[a] == 0)) runs[a] = {{0, dst.dim(axis), 0, 1}};
-    else runs[a] = runsOf(sourceMap(dst.dim(axis), src.dim(axis), shift[a], edge));
+    if (src.dim(axis) == dst.dim(axis) && (axis >= 4 || shift[a] == 0))
+      runs[a] = {{0, dst.dim(axis), 0, 1}};
+    else
+      runs[a] = runsOf(sourceMap(dst.dim(axis), src.dim(axis), shift[a], edge));
   }
   std::vector<Box> boxes;
   std::array<std::size_t, prim::kMaxRank> at{};
@@ -225,14 +239,16 @@ struct Readers {
   std::vector<std::int64_t> first, position;  ///< readers of p: position[first[p] .. first[p + 1])
   bool identity = true;                       ///< each p is read by p alone
 
-  Readers(std::int64_t srcExtent, const std::vector<std::int64_t>& map) : first(static_cast<std::size_t>(srcExtent) + 1) {
+  Readers(std::int64_t srcExtent, const std::vector<std::int64_t>& map)
+      : first(static_cast<std::size_t>(srcExtent) + 1) {
     for (const std::int64_t s : map)
       if (s != kOutside) ++first[static_cast<std::size_t>(s) + 1];
     for (std::size_t p = 1; p < first.size(); ++p) first[p] += first[p - 1];
     position.resize(static_cast<std::size_t>(first.back()));
     std::vector<std::int64_t> next(first.begin(), first.end() - 1);
     for (std::size_t i = 0; i < map.size(); ++i)
-      if (map[i] != kOutside) position[static_cast<std::size_t>(next[static_cast<std::size_t>(map[i])]++)] = static_cast<std::int64_t>(i);
+      if (map[i] != kOutside)
+        position[static_cast<std::size_t>(next[static_cast<std::size_t>(map[i])]++)] = static_cast<std::int64_t>(i);
     identity = static_cast<std::int64_t>(map.size()) == srcExtent;
     for (std::size_t i = 0; identity && i < map.size(); ++i) identity = map[i] == static_cast<std::int64_t>(i);
   }
@@ -257,13 +273,15 @@ struct Gather {
     for (const std::int64_t rn : readers[0].of(n))
       for (const std::int64_t ry : readers[1].of(y))
         for (const std::int64_t rx : readers[2].of(x)) {
-          const std::int64_t at = diffDst.offset + rn * diffDst.stride(0) + ry * diffDst.stride(1) + rx * diffDst.stride(2);
+          const std::int64_t at =
+              diffDst.offset + rn * diffDst.stride(0) + ry * diffDst.stride(1) + rx * diffDst.stride(2);
           readRow(diffDst.dtype, from + at * fromSize, diffDst.stride(3) * fromSize, given, values.data());
           if (readers[3].identity) {
             for (std::size_t c = 0; c < sums.size(); ++c) sums[c] += values[c];
           } else {
             for (std::int64_t c = 0; c < channels; ++c)
-              for (const std::int64_t rc : readers[3].of(c)) sums[static_cast<std::size_t>(c)] += values[static_cast<std::size_t>(rc)];
+              for (const std::int64_t rc : readers[3].of(c))
+                sums[static_cast<std::size_t>(c)] += values[static_cast<std::size_t>(rc)];
           }
         }
     const auto toSize = static_cast<std::int64_t>(sizeOf(diffSrc.dtype));
@@ -295,21 +313,22 @@ void prepareGather(const prim::Copy& desc, const View& diffDst, const View& diff
     gather->readers.emplace_back(extent, sourceMap(gather->diffDst.dim(axis), extent, shift, desc.edge));
   }
   plan.body = [gather = std::shared_ptr<const Gather>(std::move(gather))](Context& context,
-                                                                         const prim::Invocation& inv) -> base::Status {
+                                                                          const prim::Invocation& inv) -> base::Status {
     const View& d = gather->diffSrc;
     const std::int64_t rows = d.dim(0) * d.dim(1) * d.dim(2);
     const std::int64_t grain = std::max<std::int64_t>(1, kChunkElements / 4 / d.dim(3));
     forRanges(context.pool, rows, grain, [&](std::int64_t begin, std::int64_t end) {
       std::vector<float> sums, values;
       for (std::int64_t i = begin; i < end; ++i)
-        gather->row(inv.args[0].data, inv.args[1].data, i / (d.dim(1) * d.dim(2)), i / d.dim(2) % d.dim(1), i % d.dim(2), sums,
-                    values);
+        gather->row(inv.args[0].data, inv.args[1].data, i / (d.dim(1) * d.dim(2)), i / d.dim(2) % d.dim(1),
+                    i % d.dim(2), sums, values);
     });
     return {};
   };
 }
 
-base::Status prepareCopy(const prim::Copy& desc, std::span<const View> views, const prim::PrepareOptions&, CpuPlan& plan) {
+base::Status prepareCopy(const prim::Copy& desc, std::span<const View> views, const prim::PrepareOptions&,
+                         CpuPlan& plan) {
   std::array<std::int64_t, 4> shift{};
   for (std::size_t a = 0; a < 4; ++a) shift[a] = desc.shift[a];
   if (desc.direction == prim::Direction::Forward) {
@@ -319,8 +338,10 @@ base::Status prepareCopy(const prim::Copy& desc, std::span<const View> views, co
   }
   bool plain = desc.edge == Edge::Zero || desc.edge == Edge::Constant;
   for (int axis = 0; !plain && axis < views[0].rank; ++axis)
-    if (views[0].dim(axis) != views[1].dim(axis) || (axis < 4 && shift[static_cast<std::size_t>(axis)] != 0)) break;
-    else plain = axis + 1 == views[0].rank;
+    if (views[0].dim(axis) != views[1].dim(axis) || (axis < 4 && shift[static_cast<std::size_t>(axis)] != 0))
+      break;
+    else
+      plain = axis + 1 == views[0].rank;
   if (!plain) {
     prepareGather(desc, views[0], views[1], plan);
     return {};

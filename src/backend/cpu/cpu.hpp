@@ -25,13 +25,15 @@ class CpuPlan : public prim::Plan {
 };
 
 /// Start of an argument's elements: storage start plus the view's offset.
-template <class T> T* at(const prim::Invocation& inv, std::size_t index, const prim::View& view) {
+template <class T>
+T* at(const prim::Invocation& inv, std::size_t index, const prim::View& view) {
   return reinterpret_cast<T*>(inv.args[index].data) + view.offset;
 }
 
 /// A candidate either fills the plan's body (and scratchBytes) or says in a few words why it cannot.
 /// `views` stay valid during the call only: capture copies.
-template <class D> struct Candidate {
+template <class D>
+struct Candidate {
   const char* name;
   base::Status (*prepare)(const D& desc, std::span<const prim::View> views, const prim::PrepareOptions& options,
                           CpuPlan& plan);

@@ -83,8 +83,8 @@ bool isReference(const char* implementation) { return std::strstr(implementation
 
 std::uint64_t hashOf(const dnnl::memory::desc& desc) {
   std::uint64_t h = static_cast<std::uint64_t>(desc.get_data_type());
-  for (const auto& list : {desc.get_dims(), desc.get_strides(), desc.get_padded_dims(), desc.get_inner_blks(),
-                           desc.get_inner_idxs()}) {
+  for (const auto& list :
+       {desc.get_dims(), desc.get_strides(), desc.get_padded_dims(), desc.get_inner_blks(), desc.get_inner_idxs()}) {
     h = prim::combine(h, list.size());
     for (const auto v : list) h = prim::combine(h, static_cast<std::uint64_t>(v));
   }
@@ -118,7 +118,8 @@ SplitReorder::SplitReorder(const dnnl::memory::desc& from, const dnnl::memory::d
         offsets[0] = first;
         // oneDNN 3.2 refuses to run on descriptions that start inside a memory: we move the pointers instead.
         make(from.submemory_desc(part, origin), to.submemory_desc(part, origin),
-             from.submemory_desc(part, offsets).get_submemory_offset(), to.submemory_desc(part, offsets).get_submemory_offset());
+             from.submemory_desc(part, offsets).get_submemory_offset(),
+             to.submemory_desc(part, offsets).get_submemory_offset());
       }
       return;
     } catch (const dnnl::error&) {
@@ -144,7 +145,8 @@ void PackedWeights::add(const dnnl::memory::desc& plain, std::int64_t offset, co
   block.reorder = SplitReorder(plain, packed, false);
   for (std::size_t i = 0; i < block.reorder.parts(); ++i) parts_.emplace_back(blocks_.size(), i);
   bytes_ += roundUp(packed.get_size(), 64);
-  key_ = prim::combine(prim::combine(key_, hashOf(plain)), prim::combine(hashOf(packed), static_cast<std::uint64_t>(offset)));
+  key_ = prim::combine(prim::combine(key_, hashOf(plain)),
+                       prim::combine(hashOf(packed), static_cast<std::uint64_t>(offset)));
   blocks_.push_back(std::move(block));
 }
 

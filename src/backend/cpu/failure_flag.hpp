@@ -1,5 +1,6 @@
 #pragma once
-// Chunks run on pool threads, where nothing may be thrown: they raise a flag, and the plan's body turns it into a Failure.
+// Chunks run on pool threads, where nothing may be thrown: they raise a flag, and the plan's body turns it into a
+// Failure.
 
 #include <atomic>
 
@@ -15,9 +16,12 @@ class FailureFlag {
   /// To be asked after the pool's run() has returned.
   base::Status status(const char* implementation) const {
     switch (reason_.load(std::memory_order_relaxed)) {
-      case kMemory: return base::Failure{std::string(implementation) + ": no memory for the working buffers of a thread"};
-      case kVendor: return base::Failure{std::string(implementation) + ": a call of oneDNN failed while it ran"};
-      default: return {};
+      case kMemory:
+        return base::Failure{std::string(implementation) + ": no memory for the working buffers of a thread"};
+      case kVendor:
+        return base::Failure{std::string(implementation) + ": a call of oneDNN failed while it ran"};
+      default:
+        return {};
     }
   }
 

@@ -1,6 +1,6 @@
 #pragma once
-// Strided loops over several views at once: axes of one element are dropped and neighbouring axes merged where every view
-// allows it, so that most loops become one or two long ones.
+// Strided loops over several views at once: axes of one element are dropped and neighbouring axes merged where every
+// view allows it, so that most loops become one or two long ones.
 
 #include <algorithm>
 #include <array>
@@ -86,7 +86,8 @@ struct BlockGrid {
 };
 
 /// Spreads [0, count) over the pool in chunks of `grain`: fn(begin, end).
-template <class F> void forRanges(base::ThreadPool& pool, std::int64_t count, std::int64_t grain, F&& fn) {
+template <class F>
+void forRanges(base::ThreadPool& pool, std::int64_t count, std::int64_t grain, F&& fn) {
   if (count <= 0) return;
   const std::int64_t chunks = divideUp(count, grain);
   if (chunks == 1) return fn(std::int64_t{0}, count);

@@ -1,5 +1,5 @@
-// Losses: value and gradient in one pass over blocks of one image. A reduced value is summed per chunk and the chunks are
-// added in order, so it does not depend on the threads.
+// Losses: value and gradient in one pass over blocks of one image. A reduced value is summed per chunk and the chunks
+// are added in order, so it does not depend on the threads.
 
 #include "backend/cpu/loss.hpp"
 
@@ -42,26 +42,32 @@ struct LossRun {
     return Floats(scales.gradient) * (part == kLanes ? m::load<Floats>(incoming + i) : loadPart(incoming + i, part));
   }
 
-  template <class L> HWY_INLINE Floats step(const L& loss, std::int64_t i, std::int64_t part) const {
+  template <class L>
+  HWY_INLINE Floats step(const L& loss, std::int64_t i, std::int64_t part) const {
     const bool whole = part == kLanes;
     const Floats a = whole ? m::load<Floats>(y + i) : loadPart(y + i, part);
     const Floats b = whole ? m::load<Floats>(t + i) : loadPart(t + i, part);
     const Floats weight = weightAt(i, part);
     if (gradient != nullptr) {
       const Floats g = (labelGradient ? loss.labelGradient(a, b) : loss.gradient(a, b)) * weight * incomingAt(i, part);
-      if (whole) m::store(g, gradient + i);
-      else storePart(g, gradient + i, part);
+      if (whole)
+        m::store(g, gradient + i);
+      else
+        storePart(g, gradient + i, part);
     }
     if (value == nullptr && sum == nullptr) return Floats(0.f);
     const Floats v = loss.value(a, b) * weight;
     if (value != nullptr) {
-      if (whole) m::store(v, value + i);
-      else storePart(v, value + i, part);
+      if (whole)
+        m::store(v, value + i);
+      else
+        storePart(v, value + i, part);
     }
     return whole ? v : firstLanes(v, part);
   }
 
-  template <class L> HWY_NOINLINE void operator()(const L& loss) const {
+  template <class L>
+  HWY_NOINLINE void operator()(const L& loss) const {
     Floats total(0.f);
     std::int64_t i = 0;
     for (; i + kLanes <= n; i += kLanes) total = total + step(loss, i, kLanes);
@@ -108,12 +114,22 @@ struct LossBlock {
       float* lies = floatsOf(pieces[view], rows, columns);
       return lies != nullptr ? lies : buffers + buffer * room;
     };
-    LossRun run{input(0, 0), input(1, 1), input(plan.weights, 2), input(plan.incoming, 3), output(plan.value, 4),
-                output(plan.gradient, 5), n, scales, plan.desc.labelGradient, sum};
+    LossRun run{input(0, 0),
+                input(1, 1),
+                input(plan.weights, 2),
+                input(plan.incoming, 3),
+                output(plan.value, 4),
+                output(plan.gradient, 5),
+                n,
+                scales,
+                plan.desc.labelGradient,
+                sum};
     float* const value = run.value;
     float* const gradient = run.gradient;
-    if (plan.params.type == maths::LossType::SoftMaxCrossEntropy) softmaxRuns(run, rows, columns);
-    else m::visitLoss(plan.params, run);
+    if (plan.params.type == maths::LossType::SoftMaxCrossEntropy)
+      softmaxRuns(run, rows, columns);
+    else
+      m::visitLoss(plan.params, run);
     if (value == buffers + 4 * room) storePiece(value, pieces[plan.value], rows, columns);
     if (gradient == buffers + 5 * room) storePiece(gradient, pieces[plan.gradient], rows, columns);
   }
@@ -177,7 +193,8 @@ std::vector<std::int64_t> countWeights(const LossPlan& plan, Context& context, c
     std::vector<float> row(static_cast<std::size_t>(channels));
     for (std::int64_t y = 0; y < plan.height; ++y)
       for (std::int64_t x = 0; x < plan.width; ++x) {
-        const std::int64_t at = w.offset + static_cast<std::int64_t>(image) * w.stride(0) + y * w.stride(1) + x * w.stride(2);
+        const std::int64_t at =
+            w.offset + static_cast<std::int64_t>(image) * w.stride(0) + y * w.stride(1) + x * w.stride(2);
         readRow(w.dtype, inv.args[2].data + at * size, w.stride(3) * size, channels, row.data());
         std::int64_t found = 0;
         for (const float v : row) found += inv.scalars->f[0] * v != 0.f ? 1 : 0;
@@ -199,9 +216,9 @@ std::vector<double> divisors(const LossPlan& plan, Context& context, const prim:
   }
   std::vector<double> result;
   for (const std::int64_t c : nonZero)
-    result.push_back(static_cast<double>(maths::lossDivisor(
-        plan.params.type, static_cast<maths::LossReductionType>(plan.desc.reduction), plan.width, plan.height, plan.channels,
-        plan.images, plan.desc.acrossBatch, inv.scalars->f[0], c)));
+    result.push_back(static_cast<double>(
+        maths::lossDivisor(plan.params.type, static_cast<maths::LossReductionType>(plan.desc.reduction), plan.width,
+                           plan.height, plan.channels, plan.images, plan.desc.acrossBatch, inv.scalars->f[0], c)));
   return result;
 }
 
@@ -258,19 +275,22 @@ void runLoss(const LossPlan& plan, Context& context, const prim::Invocation& inv
       scales.gradient = d == 0 ? 0.f : static_cast<float>(scales.gradient / d);
     }
     double sum = 0;
-    HWY_DYNAMIC_DISPATCH(lossBlocks)(plan, scales, storage.data(), chunk * perChunk, std::min(blocks, (chunk + 1) * perChunk),
-                                     reduced ? &sum : nullptr);
+    HWY_DYNAMIC_DISPATCH(lossBlocks)
+    (plan, scales, storage.data(), chunk * perChunk, std::min(blocks, (chunk + 1) * perChunk),
+     reduced ? &sum : nullptr);
     if (reduced) sums[i] = sum;
   });
   if (reduced) writeReduced(plan, inv, sums, chunks, divisor);
 }
 
-base::Status prepareLoss(const prim::Loss& desc, std::span<const View> views, const prim::PrepareOptions&, CpuPlan& plan) {
+base::Status prepareLoss(const prim::Loss& desc, std::span<const View> views, const prim::PrepareOptions&,
+                         CpuPlan& plan) {
   if (desc.type >= static_cast<std::uint8_t>(maths::LossType::Count))
     return base::Failure{"loss type " + std::to_string(desc.type) + " has no element-wise formula"};
   auto loss = std::make_shared<LossPlan>();
   loss->desc = desc;
-  loss->params = {static_cast<maths::LossType>(desc.type), desc.labelSmoothing, desc.numberOfClasses, desc.epsilon, desc.delta};
+  loss->params = {static_cast<maths::LossType>(desc.type), desc.labelSmoothing, desc.numberOfClasses, desc.epsilon,
+                  desc.delta};
   const bool reduces = desc.reduction != LossReduction::None;
   const bool softmax = loss->params.type == maths::LossType::SoftMaxCrossEntropy;
   if (loss->params.type == maths::LossType::CosineDistance && desc.writeLoss && desc.reduction != LossReduction::Sum)
@@ -321,11 +341,11 @@ base::Status prepareLoss(const prim::Loss& desc, std::span<const View> views, co
   }
   loss->loops = mergeLoops(walked, softmax);
   loss->capacity = softmax ? std::max(kBlock, loss->channels) : kBlock;
-  const std::int64_t chunks =
-      divideUp(BlockGrid(loss->loops, loss->capacity).blocks, std::max<std::int64_t>(1, kChunkElements / 2 / loss->capacity));
+  const std::int64_t chunks = divideUp(BlockGrid(loss->loops, loss->capacity).blocks,
+                                       std::max<std::int64_t>(1, kChunkElements / 2 / loss->capacity));
   plan.scratchBytes = static_cast<std::size_t>(loss->images * chunks) * sizeof(double);
   plan.body = [loss = std::shared_ptr<const LossPlan>(std::move(loss))](Context& context,
-                                                                       const prim::Invocation& inv) -> base::Status {
+                                                                        const prim::Invocation& inv) -> base::Status {
     runLoss(*loss, context, inv);
     return {};
   };

@@ -13,9 +13,9 @@ namespace kovar::cpu {
 /// A product C[M,N] = A[M,K] * B[K,N] with its extents; the transposes are already in the strides.
 struct MatmulShape {
   prim::Matmul desc;
-  prim::View a, b, c, bias, rowSum;   // as given; a and b with axes swapped where transposed
+  prim::View a, b, c, bias, rowSum;  // as given; a and b with axes swapped where transposed
   std::size_t biasArg = 0, cArg = 0, rowSumArg = 0;
-  std::size_t ownArgs = 0;            // post-op arguments follow
+  std::size_t ownArgs = 0;  // post-op arguments follow
   std::int64_t m = 0, n = 0, k = 0;
 };
 

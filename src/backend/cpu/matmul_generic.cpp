@@ -25,12 +25,10 @@ void rowOf(const MatmulShape& s, const PostOps& post, const Invocation& inv, std
   std::fill_n(sum, s.n, 0.f);
   const bool alongK = s.b.stride(0) < s.b.stride(1);
   for (std::int64_t n = 0; n < s.n && alongK; ++n)
-    for (std::int64_t k = 0; k < s.k; ++k)
-      sum[n] += a[k * s.a.stride(1)] * b[k * s.b.stride(0) + n * s.b.stride(1)];
+    for (std::int64_t k = 0; k < s.k; ++k) sum[n] += a[k * s.a.stride(1)] * b[k * s.b.stride(0) + n * s.b.stride(1)];
   for (std::int64_t k = 0; k < s.k && !alongK; ++k) {
     const float v = a[k * s.a.stride(1)];
-    for (std::int64_t n = 0; n < s.n; ++n)
-      sum[n] += v * b[k * s.b.stride(0) + n * s.b.stride(1)];
+    for (std::int64_t n = 0; n < s.n; ++n) sum[n] += v * b[k * s.b.stride(0) + n * s.b.stride(1)];
   }
   for (std::int64_t n = 0; n < s.n; ++n) {
     float& v = sum[n];
@@ -42,7 +40,8 @@ void rowOf(const MatmulShape& s, const PostOps& post, const Invocation& inv, std
   for (std::int64_t n = 0; n < s.n; ++n) c[n * s.c.stride(1)] = sum[n];
 }
 
-Status prepareF32(const prim::Matmul& desc, std::span<const prim::View> views, const prim::PrepareOptions&, CpuPlan& plan) {
+Status prepareF32(const prim::Matmul& desc, std::span<const prim::View> views, const prim::PrepareOptions&,
+                  CpuPlan& plan) {
   const MatmulShape s = describe(desc, views);
   const PostOps post(desc.post, s.c, views, s.ownArgs);
   plan.body = [s, post](Context& context, const Invocation& inv) -> Status {
@@ -61,8 +60,8 @@ Status prepareF32(const prim::Matmul& desc, std::span<const prim::View> views, c
 
 }  // namespace
 
-Status prepareMatmulGeneric(const prim::Matmul& desc, std::span<const prim::View> views, const prim::PrepareOptions& options,
-                            CpuPlan& plan) {
+Status prepareMatmulGeneric(const prim::Matmul& desc, std::span<const prim::View> views,
+                            const prim::PrepareOptions& options, CpuPlan& plan) {
   return viaF32(desc, views, options, plan, matmulAccess(desc), prepareF32);
 }
 

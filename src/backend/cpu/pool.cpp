@@ -1,5 +1,5 @@
-// Pooling by rows of pixels, vectorised over channels. Work is cut into (image, rows, channels) pieces; arguments that are
-// not float runs pass through a piece of scratch as floats.
+// Pooling by rows of pixels, vectorised over channels. Work is cut into (image, rows, channels) pieces; arguments that
+// are not float runs pass through a piece of scratch as floats.
 
 #include "backend/cpu/pool.hpp"
 
@@ -67,14 +67,16 @@ HWY_INLINE void window(const PoolTile<const float>& src, const Taps& t, std::int
   for (int k = 0; k < kCount; ++k) {
     // A sum does not change by the zeros outside; a maximum may.
     if (kKind == PoolKind::Max && t.outside) acc[k] = Rule<kKind>::combine(acc[k], Floats(0.f));
-    if constexpr (kKind == PoolKind::Average) acc[k] = m::AveragePool::finish(acc[k], Floats(t.divisor));
-    else acc[k] = Rule<kKind>::finish(acc[k]);
+    if constexpr (kKind == PoolKind::Average)
+      acc[k] = m::AveragePool::finish(acc[k], Floats(t.divisor));
+    else
+      acc[k] = Rule<kKind>::finish(acc[k]);
   }
 }
 
 template <PoolKind kKind>
-void forwardRows(const PoolGeometry& g, const PoolTile<const float>& src, const PoolTile<float>& dst, std::int64_t begin,
-                 std::int64_t end, std::int64_t channels) {
+void forwardRows(const PoolGeometry& g, const PoolTile<const float>& src, const PoolTile<float>& dst,
+                 std::int64_t begin, std::int64_t end, std::int64_t channels) {
   const auto windows = static_cast<std::int64_t>(g.x.divisor.size());
   for (std::int64_t y = begin; y < end; ++y) {
     for (std::int64_t x = 0; x < windows; ++x) {
@@ -99,12 +101,15 @@ void forwardRows(const PoolGeometry& g, const PoolTile<const float>& src, const 
   }
 }
 
-void poolForward(const PoolGeometry& g, const PoolTile<const float>& src, const PoolTile<float>& dst, std::int64_t begin,
-                 std::int64_t end, std::int64_t channels) {
+void poolForward(const PoolGeometry& g, const PoolTile<const float>& src, const PoolTile<float>& dst,
+                 std::int64_t begin, std::int64_t end, std::int64_t channels) {
   switch (g.kind) {
-    case PoolKind::Max: return forwardRows<PoolKind::Max>(g, src, dst, begin, end, channels);
-    case PoolKind::Average: return forwardRows<PoolKind::Average>(g, src, dst, begin, end, channels);
-    case PoolKind::L2: return forwardRows<PoolKind::L2>(g, src, dst, begin, end, channels);
+    case PoolKind::Max:
+      return forwardRows<PoolKind::Max>(g, src, dst, begin, end, channels);
+    case PoolKind::Average:
+      return forwardRows<PoolKind::Average>(g, src, dst, begin, end, channels);
+    case PoolKind::L2:
+      return forwardRows<PoolKind::L2>(g, src, dst, begin, end, channels);
   }
 }
 
@@ -156,7 +161,8 @@ void gradientRows(const PoolGeometry& g, const PoolTile<const float>& diffDst, c
       const Taps t = tapsOf(g, y, x);
       const float* given = diffDst.row(y) + x * diffDst.pixelStep;
       std::int64_t c = 0;
-      for (; c + 4 * kLanes <= channels; c += 4 * kLanes) windowGradient<kKind, 4>(t, given, src, diff, c, 0, begin, end);
+      for (; c + 4 * kLanes <= channels; c += 4 * kLanes)
+        windowGradient<kKind, 4>(t, given, src, diff, c, 0, begin, end);
       for (; c + kLanes <= channels; c += kLanes) windowGradient<kKind, 1>(t, given, src, diff, c, 0, begin, end);
       if (c < channels) windowGradient<kKind, 1>(t, given, src, diff, c, channels - c, begin, end);
     }
@@ -222,7 +228,8 @@ struct Grid {
     rows = std::clamp<std::int64_t>(kWork / std::max<std::int64_t>(1, rowWork), 1, image.dim(1));
     // Rows of very much work are cut by channels; 64 keep whole cache lines together.
     const std::int64_t perChannel = image.dim(2) * workPerElement;
-    const std::int64_t wanted = divideUp(std::max<std::int64_t>(1, kWork / std::max<std::int64_t>(1, perChannel)), 64) * 64;
+    const std::int64_t wanted =
+        divideUp(std::max<std::int64_t>(1, kWork / std::max<std::int64_t>(1, perChannel)), 64) * 64;
     channels = rowWork > 2 * kWork ? std::min(image.dim(3), wanted) : image.dim(3);
     rowPieces = divideUp(image.dim(1), rows);
     channelPieces = divideUp(image.dim(3), channels);
@@ -271,7 +278,8 @@ PoolTile<const float> readTile(const View& v, std::byte* storage, const Piece& p
 /// Where a piece's result is formed: in place, or in `buffer`.
 PoolTile<float> writeTile(const View& v, std::byte* storage, const Piece& p, std::vector<float>& buffer) {
   if (isDirect(v))
-    return {reinterpret_cast<float*>(pixel(v, storage, p.n, p.firstRow, 0, p.firstChannel)), p.firstRow, v.stride(1), v.stride(2)};
+    return {reinterpret_cast<float*>(pixel(v, storage, p.n, p.firstRow, 0, p.firstChannel)), p.firstRow, v.stride(1),
+            v.stride(2)};
   buffer.resize(static_cast<std::size_t>((p.endRow - p.firstRow) * v.dim(2) * p.channels));
   return {buffer.data(), p.firstRow, v.dim(2) * p.channels, p.channels};
 }
@@ -286,7 +294,8 @@ void finishTile(const View& v, std::byte* storage, const Piece& p, const PoolTil
       float* values = tile.row(y) + x * tile.pixelStep;
       const std::int64_t index[3] = {p.n, y, x};
       if (!post.empty()) post.apply(inv, index, p.firstChannel, p.channels, values, values);
-      if (!direct) writeRow(v.dtype, values, p.channels, pixel(v, storage, p.n, y, x, p.firstChannel), v.stride(3) * size);
+      if (!direct)
+        writeRow(v.dtype, values, p.channels, pixel(v, storage, p.n, y, x, p.firstChannel), v.stride(3) * size);
     }
 }
 
@@ -301,8 +310,8 @@ std::pair<std::int64_t, std::int64_t> rowsTouched(const PoolAxis& axis, std::int
   return high < 0 ? std::pair<std::int64_t, std::int64_t>{0, 0} : std::pair<std::int64_t, std::int64_t>{low, high + 1};
 }
 
-void preparePoolForward(const PoolGeometry& geometry, std::int64_t taps, const PostOps& post, const View& src, const View& dst,
-                        CpuPlan& plan) {
+void preparePoolForward(const PoolGeometry& geometry, std::int64_t taps, const PostOps& post, const View& src,
+                        const View& dst, CpuPlan& plan) {
   const Grid grid(dst, taps);
   plan.body = [geometry, grid, src, dst, post](Context& context, const prim::Invocation& inv) -> base::Status {
     context.pool.run(static_cast<std::size_t>(grid.pieces), [&](std::size_t i) {
@@ -321,7 +330,8 @@ void preparePoolForward(const PoolGeometry& geometry, std::int64_t taps, const P
 void preparePoolGradient(const PoolGeometry& geometry, std::int64_t taps, const View& diffDst, const View& src,
                          const View& diffSrc, CpuPlan& plan) {
   // A window's work counts once per window, not per source pixel.
-  const Grid grid(diffSrc, std::max<std::int64_t>(1, taps * diffDst.dim(1) * diffDst.dim(2) / (src.dim(1) * src.dim(2))));
+  const Grid grid(diffSrc,
+                  std::max<std::int64_t>(1, taps * diffDst.dim(1) * diffDst.dim(2) / (src.dim(1) * src.dim(2))));
   plan.body = [geometry, grid, diffDst, src, diffSrc](Context& context, const prim::Invocation& inv) -> base::Status {
     context.pool.run(static_cast<std::size_t>(grid.pieces), [&](std::size_t i) {
       thread_local std::vector<float> given, in, out;
@@ -337,21 +347,24 @@ void preparePoolGradient(const PoolGeometry& geometry, std::int64_t taps, const 
       firstWindow = std::max<std::int64_t>(firstWindow, 0);
       const PoolTile<float> to = writeTile(diffSrc, inv.args[2].data, p, out);
       for (std::int64_t y = p.firstRow; y < p.endRow; ++y) {
-        if (to.pixelStep == p.channels) std::fill_n(to.row(y), diffSrc.dim(2) * p.channels, 0.f);
+        if (to.pixelStep == p.channels)
+          std::fill_n(to.row(y), diffSrc.dim(2) * p.channels, 0.f);
         else
           for (std::int64_t x = 0; x < diffSrc.dim(2); ++x) std::fill_n(to.row(y) + x * to.pixelStep, p.channels, 0.f);
       }
       const auto [first, end] = rowsTouched(geometry.y, firstWindow, endWindow);
       const PoolTile<const float> from = readTile(src, inv.args[1].data, p, first, end, in);
       const PoolTile<const float> g = readTile(diffDst, inv.args[0].data, p, firstWindow, endWindow, given);
-      HWY_DYNAMIC_DISPATCH(poolGradient)(geometry, g, from, to, firstWindow, endWindow, p.firstRow, p.endRow, p.channels);
+      HWY_DYNAMIC_DISPATCH(poolGradient)
+      (geometry, g, from, to, firstWindow, endWindow, p.firstRow, p.endRow, p.channels);
       finishTile(diffSrc, inv.args[2].data, p, to, PostOps(), inv);
     });
     return {};
   };
 }
 
-base::Status preparePool(const prim::Pool& desc, std::span<const View> views, const prim::PrepareOptions&, CpuPlan& plan) {
+base::Status preparePool(const prim::Pool& desc, std::span<const View> views, const prim::PrepareOptions&,
+                         CpuPlan& plan) {
   const bool forward = desc.direction == prim::Direction::Forward;
   const View &image = forward ? views[0] : views[1], &windows = forward ? views[1] : views[0];
   if (std::max(image.dim(1), image.dim(2)) > std::numeric_limits<std::int32_t>::max() / 2)
@@ -360,8 +373,10 @@ base::Status preparePool(const prim::Pool& desc, std::span<const View> views, co
                               PoolAxis(desc.x, windows.dim(2), image.dim(2), desc.zeroPadX, desc)};
   const std::int64_t taps = std::int64_t{desc.y.kernel} * desc.x.kernel;
   plan.cacheBytes += (geometry.y.tap.size() + geometry.x.tap.size()) * sizeof(std::int32_t);
-  if (forward) preparePoolForward(geometry, taps, PostOps(desc.post, views[1], views, 2), views[0], views[1], plan);
-  else preparePoolGradient(geometry, taps, views[0], views[1], views[2], plan);
+  if (forward)
+    preparePoolForward(geometry, taps, PostOps(desc.post, views[1], views, 2), views[0], views[1], plan);
+  else
+    preparePoolGradient(geometry, taps, views[0], views[1], views[2], plan);
   return {};
 }
 

@@ -26,7 +26,8 @@ struct PoolAxis {
 };
 
 /// Float pixels of some rows: position (y, x) starts at data + (y - firstRow) * rowStep + x * pixelStep.
-template <class T> struct PoolTile {
+template <class T>
+struct PoolTile {
   T* data = nullptr;
   std::int64_t firstRow = 0, rowStep = 0, pixelStep = 0;
   T* row(std::int64_t y) const { return data + (y - firstRow) * rowStep; }

@@ -11,12 +11,14 @@
 
 namespace kovar::cpu {
 
-/// The post-op program of a producer whose destination is `dst` (rank 2 or 4) and whose own arguments number `firstArg`;
-/// program argument i is the operation's argument firstArg + i. Views of equal dims as dst, stride 0 broadcasts.
+/// The post-op program of a producer whose destination is `dst` (rank 2 or 4) and whose own arguments number
+/// `firstArg`; program argument i is the operation's argument firstArg + i. Views of equal dims as dst, stride 0
+/// broadcasts.
 class PostOps {
  public:
   PostOps() = default;
-  PostOps(const prim::Program& program, const prim::View& dst, std::span<const prim::View> allViews, std::size_t firstArg);
+  PostOps(const prim::Program& program, const prim::View& dst, std::span<const prim::View> allViews,
+          std::size_t firstArg);
 
   bool empty() const { return plan_ == nullptr; }
 

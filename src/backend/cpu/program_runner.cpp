@@ -20,13 +20,15 @@ namespace {
 using prim::EwOp;
 using prim::EwStep;
 
-template <class F> HWY_INLINE void unary(const float* a, float* d, std::int64_t n, F f) {
+template <class F>
+HWY_INLINE void unary(const float* a, float* d, std::int64_t n, F f) {
   std::int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) m::store(f(m::load<Floats>(a + i)), d + i);
   if (i < n) storePart(f(loadPart(a + i, n - i)), d + i, n - i);
 }
 
-template <class F> HWY_INLINE void binary(const float* a, const float* b, float* d, std::int64_t n, F f) {
+template <class F>
+HWY_INLINE void binary(const float* a, const float* b, float* d, std::int64_t n, F f) {
   std::int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) m::store(f(m::load<Floats>(a + i), m::load<Floats>(b + i)), d + i);
   if (i < n) storePart(f(loadPart(a + i, n - i), loadPart(b + i, n - i)), d + i, n - i);
@@ -40,13 +42,15 @@ HWY_INLINE void ternary(const float* a, const float* b, const float* c, float* d
   if (i < n) storePart(f(loadPart(a + i, n - i), loadPart(b + i, n - i), loadPart(c + i, n - i)), d + i, n - i);
 }
 
-template <class N> struct NeuronForward {
+template <class N>
+struct NeuronForward {
   N neuron;
   HWY_INLINE Floats operator()(Floats x) const { return neuron.fwd(x); }
   HWY_INLINE Floats operator()(Floats x, Floats slope) const { return neuron.fwd(x, slope); }
 };
 
-template <class N> struct NeuronBackward {
+template <class N>
+struct NeuronBackward {
   N neuron;
   HWY_INLINE Floats operator()(Floats x, Floats g) const { return neuron.bwd(x, g); }
   HWY_INLINE Floats operator()(Floats x, Floats g, Floats slope) const { return neuron.bwd(x, g, slope); }
@@ -58,7 +62,8 @@ struct NeuronLoop {
   float* d;
   std::int64_t n;
   bool backward;
-  template <class N> HWY_NOINLINE void operator()(const N& f) const {
+  template <class N>
+  HWY_NOINLINE void operator()(const N& f) const {
     if constexpr (N::kPerChannel) {
       if (backward) return ternary(x, gradient, slope, d, n, NeuronBackward<N>{f});
       return binary(x, slope, d, n, NeuronForward<N>{f});
@@ -73,11 +78,15 @@ struct ArithmeticLoop {
   const float *a, *b;
   float* d;
   std::int64_t n;
-  template <class Op> struct Forward {
+  template <class Op>
+  struct Forward {
     Op op;
     HWY_INLINE Floats operator()(Floats x, Floats y) const { return op.fwd(x, y); }
   };
-  template <class Op> HWY_NOINLINE void operator()(const Op& op) const { binary(a, b, d, n, Forward<Op>{op}); }
+  template <class Op>
+  HWY_NOINLINE void operator()(const Op& op) const {
+    binary(a, b, d, n, Forward<Op>{op});
+  }
 };
 
 struct AffineLoop {
@@ -121,27 +130,41 @@ void compute(const EwStep& s, const Registers& r, float* d, std::int64_t n) {
   const float *a = r.at[s.a], *b = r.at[s.b], *c = r.at[s.c];
   const ArithmeticLoop arithmetic{a, b, d, n};
   switch (s.op) {
-    case EwOp::Const: return fill(d, n, s.p[0]);
-    case EwOp::Neuron: return m::visitNeuron(neuronOf(s), NeuronLoop{a, b, nullptr, d, n, false});
-    case EwOp::NeuronGrad: return m::visitNeuron(neuronOf(s), NeuronLoop{a, b, c, d, n, true});
-    case EwOp::Affine: return unary(a, d, n, AffineLoop{{s.p[0], s.p[1]}});
-    case EwOp::Add: return arithmetic(m::Add{});
-    case EwOp::Sub: return arithmetic(m::Sub{});
-    case EwOp::Mul: return arithmetic(m::Mul{});
-    case EwOp::Div: return arithmetic(m::Div{});
-    case EwOp::Min: return arithmetic(m::Min{});
-    case EwOp::Max: return arithmetic(m::Max{});
-    case EwOp::Clamp: return unary(a, d, n, ClampLoop{s.p[0], s.p[1]});
-    case EwOp::Compare: return m::visitComparison(static_cast<maths::ComparisonType>(s.code), s.p[0], arithmetic);
-    case EwOp::InRange: return unary(a, d, n, InRangeLoop{s.p[0], s.p[1]});
+    case EwOp::Const:
+      return fill(d, n, s.p[0]);
+    case EwOp::Neuron:
+      return m::visitNeuron(neuronOf(s), NeuronLoop{a, b, nullptr, d, n, false});
+    case EwOp::NeuronGrad:
+      return m::visitNeuron(neuronOf(s), NeuronLoop{a, b, c, d, n, true});
+    case EwOp::Affine:
+      return unary(a, d, n, AffineLoop{{s.p[0], s.p[1]}});
+    case EwOp::Add:
+      return arithmetic(m::Add{});
+    case EwOp::Sub:
+      return arithmetic(m::Sub{});
+    case EwOp::Mul:
+      return arithmetic(m::Mul{});
+    case EwOp::Div:
+      return arithmetic(m::Div{});
+    case EwOp::Min:
+      return arithmetic(m::Min{});
+    case EwOp::Max:
+      return arithmetic(m::Max{});
+    case EwOp::Clamp:
+      return unary(a, d, n, ClampLoop{s.p[0], s.p[1]});
+    case EwOp::Compare:
+      return m::visitComparison(static_cast<maths::ComparisonType>(s.code), s.p[0], arithmetic);
+    case EwOp::InRange:
+      return unary(a, d, n, InRangeLoop{s.p[0], s.p[1]});
     case EwOp::Load:
-    case EwOp::Store: return;
+    case EwOp::Store:
+      return;
   }
 }
 
 /// All steps on one block; registers live at r.
-void runBlock(const ProgramRunner::Code& code, const Piece* pieces, std::int64_t rows, std::int64_t columns, Registers& r,
-              KeptLoads& kept) {
+void runBlock(const ProgramRunner::Code& code, const Piece* pieces, std::int64_t rows, std::int64_t columns,
+              Registers& r, KeptLoads& kept) {
   const std::int64_t n = rows * columns;
   const std::size_t count = code.instructions.size();
   for (std::size_t k = 0; k < count; ++k) {
@@ -234,14 +257,19 @@ bool readsRegister(const prim::EwStep& s, std::uint8_t r) {
   using prim::EwOp;
   switch (s.op) {
     case EwOp::Load:
-    case EwOp::Const: return false;
-    case EwOp::Neuron: return s.a == r || s.b == r;
-    case EwOp::NeuronGrad: return s.a == r || s.b == r || s.c == r;
+    case EwOp::Const:
+      return false;
+    case EwOp::Neuron:
+      return s.a == r || s.b == r;
+    case EwOp::NeuronGrad:
+      return s.a == r || s.b == r || s.c == r;
     case EwOp::Affine:
     case EwOp::Clamp:
     case EwOp::InRange:
-    case EwOp::Store: return s.a == r;
-    default: return s.a == r || s.b == r;
+    case EwOp::Store:
+      return s.a == r;
+    default:
+      return s.a == r || s.b == r;
   }
 }
 
@@ -276,8 +304,10 @@ ProgramRunner::ProgramRunner(const prim::Program& program, std::span<const prim:
     std::size_t last = k, firstStore = code.size(), j = k + 1;
     for (; j < code.size(); ++j) {
       if (readsRegister(code[j].step, s.dst)) last = j;
-      if (code[j].step.op == EwOp::Store) firstStore = std::min(firstStore, j);
-      else if (code[j].step.dst == s.dst) break;
+      if (code[j].step.op == EwOp::Store)
+        firstStore = std::min(firstStore, j);
+      else if (code[j].step.dst == s.dst)
+        break;
     }
     if (use == Use::Rows && s.dst == 0 && j == code.size()) last = j;
     const bool storedNext = k + 1 < code.size() && code[k + 1].step.op == EwOp::Store && code[k + 1].step.a == s.dst;
@@ -288,8 +318,8 @@ ProgramRunner::ProgramRunner(const prim::Program& program, std::span<const prim:
         return i.step.op == EwOp::Store && i.view == code[k].view;
       });
       if (!written && keeps < kKeptLoads) code[k].kept = keeps++;
-    }
-    else code[k].storesThrough = storedNext && last == k + 1;
+    } else
+      code[k].storesThrough = storedNext && last == k + 1;
   }
   if (used.empty()) return;
   for (std::size_t v = 0; v < used.size(); ++v) code_.types[v] = used[v].dtype;

@@ -27,11 +27,12 @@ class ProgramRunner {
   ProgramRunner(const prim::Program& program, std::span<const prim::View> views, Use use, const prim::View& result);
 
   const Loops& loops() const { return loops_; }
-  /// Arguments in the order that run() takes their storages: program argument numbers (that of `result` is views.size()).
+  /// Arguments in the order that run() takes their storages: program argument numbers (that of `result` is
+  /// views.size()).
   std::span<const std::size_t> arguments() const { return arguments_; }
 
-  /// Runs blocks [begin, end) of BlockGrid(loops), loops() or a part of it. `storage[i]` is the first byte of the storage of
-  /// arguments()[i].
+  /// Runs blocks [begin, end) of BlockGrid(loops), loops() or a part of it. `storage[i]` is the first byte of the
+  /// storage of arguments()[i].
   void run(const Loops& loops, std::byte* const* storage, std::int64_t begin, std::int64_t end) const;
 
   /// Runs the program on `length` elements: register 0 starts as `values`; its last value goes to `out`, which may be
@@ -44,10 +45,10 @@ class ProgramRunner {
 
   struct Instruction {
     prim::EwStep step;
-    std::uint8_t view = 0;        ///< index into arguments(), for Load and Store
-    bool inPlace = false;         ///< Load: the register may be the argument's own memory
-    std::uint8_t kept = 0xff;     ///< Load: where a value that is the same for all rows is kept, if below kKeptLoads
-    bool storesThrough = false;   ///< the next instruction stores this result and nothing else needs it
+    std::uint8_t view = 0;       ///< index into arguments(), for Load and Store
+    bool inPlace = false;        ///< Load: the register may be the argument's own memory
+    std::uint8_t kept = 0xff;    ///< Load: where a value that is the same for all rows is kept, if below kKeptLoads
+    bool storesThrough = false;  ///< the next instruction stores this result and nothing else needs it
   };
   struct Code {
     std::vector<Instruction> instructions;

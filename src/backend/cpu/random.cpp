@@ -47,8 +47,10 @@ const float* draw(const maths::RandomStream& stream, std::int64_t first, std::in
   const std::int64_t block = first / 4, end = divideUp(first + n, 4);
   float* out = room;
   for (std::int64_t b = block; b < end; b += kLanes, out += 4 * kLanes) {
-    if constexpr (kNormal) m::storeNormal<Floats>(stream, static_cast<std::uint64_t>(b), out);
-    else m::storeUniform<Floats>(stream, static_cast<std::uint64_t>(b), out);
+    if constexpr (kNormal)
+      m::storeNormal<Floats>(stream, static_cast<std::uint64_t>(b), out);
+    else
+      m::storeUniform<Floats>(stream, static_cast<std::uint64_t>(b), out);
   }
   return room + (first - block * 4);
 }
@@ -68,16 +70,19 @@ void dropoutRow(const maths::RandomStream& stream, std::int64_t firstElement, fl
                 prim::DType srcType, prim::DType dstType) {
   HWY_ALIGN float room[kDrawRoom];
   HWY_ALIGN float values[kDraw];
-  const auto srcSize = static_cast<std::int64_t>(prim::sizeOf(srcType)), dstSize = static_cast<std::int64_t>(prim::sizeOf(dstType));
+  const auto srcSize = static_cast<std::int64_t>(prim::sizeOf(srcType)),
+             dstSize = static_cast<std::int64_t>(prim::sizeOf(dstType));
   for (std::int64_t begin = 0; begin < row.length; begin += kDraw) {
     const std::int64_t n = std::min(kDraw, row.length - begin);
     const float* u = draw<false>(stream, firstElement + begin, n, room);
-    const float* x = floatRow(srcType, row.src + begin * row.srcStep, row.length == 1 ? srcSize : row.srcStep, n, values);
+    const float* x =
+        floatRow(srcType, row.src + begin * row.srcStep, row.length == 1 ? srcSize : row.srcStep, n, values);
     std::byte* to = row.dst + begin * row.dstStep;
     const bool direct = isFloatRun(dstType, row.length == 1 ? dstSize : row.dstStep);
     float* out = direct ? reinterpret_cast<float*>(to) : values;
     std::int64_t i = 0;
-    for (; i + kLanes <= n; i += kLanes) m::store(m::dropout(m::load<Floats>(x + i), m::load<Floats>(u + i), keep), out + i);
+    for (; i + kLanes <= n; i += kLanes)
+      m::store(m::dropout(m::load<Floats>(x + i), m::load<Floats>(u + i), keep), out + i);
     if (i < n) storePart(m::dropout(loadPart(x + i, n - i), loadPart(u + i, n - i), keep), out + i, n - i);
     if (!direct) storeRow(dstType, out, n, to, row.dstStep);
     if (row.mask != nullptr) storeMask(u, n, keep, row.mask + begin * row.maskStep, row.maskStep);
@@ -111,14 +116,15 @@ void applyMask(float keep, const DropoutRow& row, prim::DType srcType, prim::DTy
     std::int64_t i = 0;
     for (; i + kLanes <= n; i += kLanes)
       m::store(m::dropout(m::load<Floats>(values + i), Floats(1.f) - m::load<Floats>(mask + i), keep), out + i);
-    if (i < n) storePart(m::dropout(loadPart(values + i, n - i), Floats(1.f) - loadPart(mask + i, n - i), keep), out + i, n - i);
+    if (i < n)
+      storePart(m::dropout(loadPart(values + i, n - i), Floats(1.f) - loadPart(mask + i, n - i), keep), out + i, n - i);
     if (!direct) storeRow(dstType, out, n, to, row.dstStep);
   }
 }
 
 /// One row of a random matrix from element `first` on.
-void randomRow(const prim::Random& desc, const maths::RandomStream& stream, std::int64_t first, std::int64_t length, float a,
-               float b, prim::DType type, std::byte* p, std::int64_t step) {
+void randomRow(const prim::Random& desc, const maths::RandomStream& stream, std::int64_t first, std::int64_t length,
+               float a, float b, prim::DType type, std::byte* p, std::int64_t step) {
   HWY_ALIGN float room[kDrawRoom];
   HWY_ALIGN float values[kDraw];
   for (std::int64_t begin = 0; begin < length; begin += kDraw) {
@@ -164,7 +170,8 @@ std::int64_t offsetOf(const View& v, std::int64_t n, std::int64_t y, std::int64_
 struct Rows {
   std::int64_t y, x, c;  ///< rows per image along y, along x, and elements of one row
 
-  Rows(const View& shape, std::initializer_list<const View*> views) : y(shape.dim(1)), x(shape.dim(2)), c(shape.dim(3)) {
+  Rows(const View& shape, std::initializer_list<const View*> views)
+      : y(shape.dim(1)), x(shape.dim(2)), c(shape.dim(3)) {
     const auto joins = [&](int axis, std::int64_t elements) {
       return std::all_of(views.begin(), views.end(), [&](const View* v) {
         return v->stride(axis) == elements * v->stride(3) || v->dim(axis) == 1;
@@ -200,20 +207,22 @@ void runFullMask(const Dropout& d, Context& context, const prim::Invocation& inv
       row.dstStep = d.dst.stride(3) * sizeOfView(d.dst);
       row.maskStep = d.hasMask ? d.mask.stride(3) : 0;
       row.length = std::min(piece, rows.c - part);
-      HWY_DYNAMIC_DISPATCH(dropoutRow)(streamOf(*inv.scalars, n), (y * rows.x + x) * rows.c + part, d.desc.keep, row,
-                                       d.src.dtype, d.dst.dtype);
+      HWY_DYNAMIC_DISPATCH(dropoutRow)
+      (streamOf(*inv.scalars, n), (y * rows.x + x) * rows.c + part, d.desc.keep, row, d.src.dtype, d.dst.dtype);
     }
   });
 }
 
-/// dst from src and a mask that lies in memory. Mask element of pixel (y, x): (y * strideY + offsetY, x * strideX + offsetX).
+/// dst from src and a mask that lies in memory. Mask element of pixel (y, x): (y * strideY + offsetY, x * strideX +
+/// offsetX).
 void runApply(const Dropout& d, Context& context, std::byte* src, std::byte* dst, std::byte* mask) {
   const std::int64_t height = d.src.dim(1), width = d.src.dim(2), channels = d.src.dim(3);
   const std::int64_t grain = std::max<std::int64_t>(1, kChunkElements / channels);
   forRanges(context.pool, d.src.dim(0) * height * width, grain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t n = i / width / height, y = i / width % height, x = i % width;
-      const std::int64_t my = y * d.desc.maskStride[0] + d.desc.maskOffsetY, mx = x * d.desc.maskStride[1] + d.desc.maskOffsetX;
+      const std::int64_t my = y * d.desc.maskStride[0] + d.desc.maskOffsetY,
+                         mx = x * d.desc.maskStride[1] + d.desc.maskOffsetX;
       DropoutRow row{};
       row.src = src + offsetOf(d.src, n, y, x, 0);
       row.dst = dst + offsetOf(d.dst, n, y, x, 0);
@@ -235,8 +244,9 @@ void runSharedMask(const Dropout& d, Context& context, const prim::Invocation& i
   forRanges(context.pool, d.mask.dim(0) * perImage, grain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t n = i / perImage, pixel = i % perImage;
-      HWY_DYNAMIC_DISPATCH(drawMask)(streamOf(*inv.scalars, n), pixel * channels, channels, d.desc.keep,
-                                     mask + offsetOf(d.mask, n, pixel / width, pixel % width, 0), d.mask.stride(3));
+      HWY_DYNAMIC_DISPATCH(drawMask)
+      (streamOf(*inv.scalars, n), pixel * channels, channels, d.desc.keep,
+       mask + offsetOf(d.mask, n, pixel / width, pixel % width, 0), d.mask.stride(3));
     }
   });
   runApply(d, context, inv.args[0].data, inv.args[1].data, mask);
@@ -252,7 +262,8 @@ base::Status prepareDropout(const prim::Random& desc, std::span<const View> view
     const std::int64_t lastY = (d.src.dim(1) - 1) * desc.maskStride[0] + desc.maskOffsetY;
     const std::int64_t lastX = (d.src.dim(2) - 1) * desc.maskStride[1] + desc.maskOffsetX;
     const std::int64_t lastC = (d.src.dim(3) - 1) * desc.maskStride[2];
-    if (desc.maskOffsetY < 0 || desc.maskOffsetX < 0 || lastY >= d.mask.dim(1) || lastX >= d.mask.dim(2) || lastC >= d.mask.dim(3))
+    if (desc.maskOffsetY < 0 || desc.maskOffsetX < 0 || lastY >= d.mask.dim(1) || lastX >= d.mask.dim(2) ||
+        lastC >= d.mask.dim(3))
       return base::Failure{"the gradient " + d.src.text() + " reads outside the mask " + d.mask.text()};
     plan.body = [d](Context& context, const prim::Invocation& inv) -> base::Status {
       runApply(d, context, inv.args[0].data, inv.args[2].data, inv.args[1].data);
@@ -264,7 +275,8 @@ base::Status prepareDropout(const prim::Random& desc, std::span<const View> view
   d.hasMask = desc.writeMask;
   std::array<std::int64_t, 3> extent{};
   for (int axis = 0; axis < 3; ++axis)
-    extent[static_cast<std::size_t>(axis)] = desc.maskStride[static_cast<std::size_t>(axis)] != 0 ? d.src.dim(axis + 1) : 1;
+    extent[static_cast<std::size_t>(axis)] =
+        desc.maskStride[static_cast<std::size_t>(axis)] != 0 ? d.src.dim(axis + 1) : 1;
   if (d.hasMask) {
     d.mask = views[2];
     for (int axis = 0; axis < 3; ++axis)
@@ -278,14 +290,17 @@ base::Status prepareDropout(const prim::Random& desc, std::span<const View> view
   // The forward mask starts at the destination's first pixel.
   d.desc.maskOffsetY = d.desc.maskOffsetX = 0;
   plan.body = [d, full](Context& context, const prim::Invocation& inv) -> base::Status {
-    if (full) runFullMask(d, context, inv);
-    else runSharedMask(d, context, inv);
+    if (full)
+      runFullMask(d, context, inv);
+    else
+      runSharedMask(d, context, inv);
     return {};
   };
   return {};
 }
 
-base::Status prepareRandom(const prim::Random& desc, std::span<const View> views, const prim::PrepareOptions&, CpuPlan& plan) {
+base::Status prepareRandom(const prim::Random& desc, std::span<const View> views, const prim::PrepareOptions&,
+                           CpuPlan& plan) {
   if (desc.kind == prim::RandomKind::Dropout) return prepareDropout(desc, views, plan);
   plan.body = [desc, dst = views[0]](Context& context, const prim::Invocation& inv) -> base::Status {
     const std::int64_t columns = dst.dim(1), size = sizeOfView(dst);
@@ -295,8 +310,9 @@ base::Status prepareRandom(const prim::Random& desc, std::span<const View> views
       for (std::int64_t i = begin; i < end; ++i) {
         const std::int64_t row = i / pieces, first = i % pieces * piece;
         std::byte* p = inv.args[0].data + (dst.offset + row * dst.stride(0) + first * dst.stride(1)) * size;
-        HWY_DYNAMIC_DISPATCH(randomRow)(desc, streamOf(*inv.scalars, 0), row * columns + first, std::min(piece, columns - first),
-                                        inv.scalars->f[0], inv.scalars->f[1], dst.dtype, p, dst.stride(1) * size);
+        HWY_DYNAMIC_DISPATCH(randomRow)
+        (desc, streamOf(*inv.scalars, 0), row * columns + first, std::min(piece, columns - first), inv.scalars->f[0],
+         inv.scalars->f[1], dst.dtype, p, dst.stride(1) * size);
       }
     });
     return {};

@@ -1,5 +1,5 @@
-// Reductions over any axes. The reduced positions are cut into fixed blocks, each gives a partial result, and the partial
-// results are combined in order: the same sums for any number of threads.
+// Reductions over any axes. The reduced positions are cut into fixed blocks, each gives a partial result, and the
+// partial results are combined in order: the same sums for any number of threads.
 
 #include "backend/cpu/reduce.hpp"
 
@@ -40,19 +40,27 @@ constexpr bool isArg(ReduceKind k) { return k == ReduceKind::ArgMin || k == Redu
 constexpr bool isSum(ReduceKind k) { return k == ReduceKind::Sum || k == ReduceKind::Mean; }
 
 /// Value combination of the kinds without an index; NaN loses.
-template <ReduceKind kKind> struct Combine {
-  template <class V> HWY_INLINE V operator()(V a, V b) const {
-    if constexpr (isSum(kKind)) return a + b;
-    else if constexpr (kKind == ReduceKind::Min) return m::minNumber(a, b);
-    else return m::maxNumber(a, b);
+template <ReduceKind kKind>
+struct Combine {
+  template <class V>
+  HWY_INLINE V operator()(V a, V b) const {
+    if constexpr (isSum(kKind))
+      return a + b;
+    else if constexpr (kKind == ReduceKind::Min)
+      return m::minNumber(a, b);
+    else
+      return m::maxNumber(a, b);
   }
 };
 
 /// True where v is to replace `best` of a lower index.
-template <ReduceKind kKind, class V> HWY_INLINE auto beats(V v, V best) {
+template <ReduceKind kKind, class V>
+HWY_INLINE auto beats(V v, V best) {
   const auto first = m::both(m::isNaN(best), m::invert(m::isNaN(v)));
-  if constexpr (kKind == ReduceKind::ArgMin) return m::either(v < best, first);
-  else return m::either(v > best, first);
+  if constexpr (kKind == ReduceKind::ArgMin)
+    return m::either(v < best, first);
+  else
+    return m::either(v > best, first);
 }
 
 /// Combines one row of `n` floats into the partial result; `index` is the row's number among the reduced positions.
@@ -103,7 +111,8 @@ void combineRun(const float* x, std::int64_t n, bool first, std::uint32_t index,
     std::uint32_t where = first ? index : out.index[0];
     std::int64_t i = 0;
     if (n >= 2 * kLanes) {
-      // Each lane keeps the first of its own best values; then the lanes are compared, the lower index before the higher.
+      // Each lane keeps the first of its own best values; then the lanes are compared, the lower index before the
+      // higher.
       Floats bests = m::load<Floats>(x);
       m::Bits lane(hn::Iota(hn::ScalableTag<std::uint32_t>(), index));
       m::Bits places = lane;
@@ -172,7 +181,8 @@ void reduceRows(const ReducePlan& plan, const std::byte* src, std::int64_t n, st
       if (isFloatRun(plan.srcType, columnStep)) {
         addEightRows(reinterpret_cast<const float*>(p), inner.srcStep / 4, n, s == begin, out.value);
       } else {
-        for (std::int64_t r = 0; r < 8; ++r) loadRow(plan.srcType, p + r * inner.srcStep, columnStep, n, buffer + r * kTile);
+        for (std::int64_t r = 0; r < 8; ++r)
+          loadRow(plan.srcType, p + r * inner.srcStep, columnStep, n, buffer + r * kTile);
         addEightRows(buffer, kTile, n, s == begin, out.value);
       }
       s += 8;
@@ -186,7 +196,8 @@ void reduceRows(const ReducePlan& plan, const std::byte* src, std::int64_t n, st
 
 /// One partial result of a run: steps [begin, end), each a piece of it.
 template <ReduceKind kKind>
-void reduceRuns(const ReducePlan& plan, const std::byte* src, std::int64_t begin, std::int64_t end, const ReducePartial& out) {
+void reduceRuns(const ReducePlan& plan, const std::byte* src, std::int64_t begin, std::int64_t end,
+                const ReducePartial& out) {
   HWY_ALIGN float buffer[kRunPiece];
   const auto size = static_cast<std::int64_t>(prim::sizeOf(plan.srcType));
   for (std::int64_t s = begin; s < end; ++s) {
@@ -200,26 +211,34 @@ void reduceRuns(const ReducePlan& plan, const std::byte* src, std::int64_t begin
 
 /// Partial results of block `block` for `count` neighbours: tiles of the row from `first` on, or elements of it.
 template <ReduceKind kKind>
-void reduceUnits(const ReducePlan& plan, const std::byte* src, std::int64_t first, std::int64_t count, std::int64_t block,
-                 const ReducePartial& out, std::int64_t outStep) {
+void reduceUnits(const ReducePlan& plan, const std::byte* src, std::int64_t first, std::int64_t count,
+                 std::int64_t block, const ReducePartial& out, std::int64_t outStep) {
   const std::int64_t begin = block * plan.stepsPerBlock, end = std::min(plan.steps, begin + plan.stepsPerBlock);
   for (std::int64_t u = first; u < first + count; ++u) {
-    const ReducePartial to{out.value + (u - first) * outStep, out.index == nullptr ? nullptr : out.index + (u - first) * outStep};
+    const ReducePartial to{out.value + (u - first) * outStep,
+                           out.index == nullptr ? nullptr : out.index + (u - first) * outStep};
     const std::byte* p = src + u * plan.tile * plan.row.srcStep;
-    if (plan.acrossRows) reduceRows<kKind>(plan, p, std::min(plan.tile, plan.row.count - u * plan.tile), begin, end, to);
-    else reduceRuns<kKind>(plan, p, begin, end, to);
+    if (plan.acrossRows)
+      reduceRows<kKind>(plan, p, std::min(plan.tile, plan.row.count - u * plan.tile), begin, end, to);
+    else
+      reduceRuns<kKind>(plan, p, begin, end, to);
   }
 }
 
-void reduceBlock(const ReducePlan& plan, const std::byte* src, std::int64_t first, std::int64_t count, std::int64_t block,
-                 const ReducePartial& out, std::int64_t outStep) {
+void reduceBlock(const ReducePlan& plan, const std::byte* src, std::int64_t first, std::int64_t count,
+                 std::int64_t block, const ReducePartial& out, std::int64_t outStep) {
   switch (plan.desc.kind) {
     case ReduceKind::Sum:
-    case ReduceKind::Mean: return reduceUnits<ReduceKind::Sum>(plan, src, first, count, block, out, outStep);
-    case ReduceKind::Min: return reduceUnits<ReduceKind::Min>(plan, src, first, count, block, out, outStep);
-    case ReduceKind::Max: return reduceUnits<ReduceKind::Max>(plan, src, first, count, block, out, outStep);
-    case ReduceKind::ArgMin: return reduceUnits<ReduceKind::ArgMin>(plan, src, first, count, block, out, outStep);
-    case ReduceKind::ArgMax: return reduceUnits<ReduceKind::ArgMax>(plan, src, first, count, block, out, outStep);
+    case ReduceKind::Mean:
+      return reduceUnits<ReduceKind::Sum>(plan, src, first, count, block, out, outStep);
+    case ReduceKind::Min:
+      return reduceUnits<ReduceKind::Min>(plan, src, first, count, block, out, outStep);
+    case ReduceKind::Max:
+      return reduceUnits<ReduceKind::Max>(plan, src, first, count, block, out, outStep);
+    case ReduceKind::ArgMin:
+      return reduceUnits<ReduceKind::ArgMin>(plan, src, first, count, block, out, outStep);
+    case ReduceKind::ArgMax:
+      return reduceUnits<ReduceKind::ArgMax>(plan, src, first, count, block, out, outStep);
   }
 }
 
@@ -249,11 +268,16 @@ float finishOf(const ReducePlan& plan, const float* value, const std::uint32_t* 
 float finishOne(const ReducePlan& plan, const float* value, const std::uint32_t* index, std::int64_t step) {
   switch (plan.desc.kind) {
     case ReduceKind::Sum:
-    case ReduceKind::Mean: return finishOf<ReduceKind::Sum>(plan, value, index, step);
-    case ReduceKind::Min: return finishOf<ReduceKind::Min>(plan, value, index, step);
-    case ReduceKind::Max: return finishOf<ReduceKind::Max>(plan, value, index, step);
-    case ReduceKind::ArgMin: return finishOf<ReduceKind::ArgMin>(plan, value, index, step);
-    case ReduceKind::ArgMax: return finishOf<ReduceKind::ArgMax>(plan, value, index, step);
+    case ReduceKind::Mean:
+      return finishOf<ReduceKind::Sum>(plan, value, index, step);
+    case ReduceKind::Min:
+      return finishOf<ReduceKind::Min>(plan, value, index, step);
+    case ReduceKind::Max:
+      return finishOf<ReduceKind::Max>(plan, value, index, step);
+    case ReduceKind::ArgMin:
+      return finishOf<ReduceKind::ArgMin>(plan, value, index, step);
+    case ReduceKind::ArgMax:
+      return finishOf<ReduceKind::ArgMax>(plan, value, index, step);
   }
   return 0.f;
 }
@@ -261,7 +285,8 @@ float finishOne(const ReducePlan& plan, const float* value, const std::uint32_t*
 void finishRow(const ReducePlan& plan, const float* value, const std::uint32_t* index, std::int64_t elementStep,
                std::int64_t blockStep, std::int64_t n, float factor, float* out) {
   for (std::int64_t i = 0; i < n; ++i)
-    out[i] = finishOne(plan, value + i * elementStep, index == nullptr ? nullptr : index + i * elementStep, blockStep) * factor;
+    out[i] = finishOne(plan, value + i * elementStep, index == nullptr ? nullptr : index + i * elementStep, blockStep) *
+             factor;
 }
 
 }  // namespace
@@ -295,14 +320,16 @@ ReducePlan planOf(const prim::Reduce& desc, const View& src, const View& dst) {
   plan.desc = desc;
   plan.srcType = src.dtype;
   plan.dstType = dst.dtype;
-  const auto srcSize = static_cast<std::int64_t>(sizeOf(src.dtype)), dstSize = static_cast<std::int64_t>(sizeOf(dst.dtype));
+  const auto srcSize = static_cast<std::int64_t>(sizeOf(src.dtype)),
+             dstSize = static_cast<std::int64_t>(sizeOf(dst.dtype));
   plan.srcStart = src.offset * srcSize;
   plan.dstStart = dst.offset * dstSize;
   const auto append = [](std::vector<ReduceAxis>& axes, const ReduceAxis& next, bool adjacent) {
     if (adjacent && !axes.empty() && axes.back().srcStep == next.srcStep * next.count &&
         axes.back().dstStep == next.dstStep * next.count)
       axes.back() = {axes.back().count * next.count, next.srcStep, next.dstStep};
-    else axes.push_back(next);
+    else
+      axes.push_back(next);
   };
   bool lastReduced = false, any = false;
   for (int axis = 0; axis < src.rank; ++axis) {
@@ -355,12 +382,15 @@ void runReduce(const ReducePlan& plan, Context& context, const prim::Invocation&
   auto* indices = arg ? reinterpret_cast<std::uint32_t*>(values + layout.results) : nullptr;
   // Units are kept elements, or tiles of the kept row; neighbours in the row are handled together.
   const std::int64_t perRow = plan.acrossRows ? plan.tiles : plan.row.count;
-  const std::int64_t work = plan.acrossRows ? plan.tile * plan.stepsPerBlock : plan.stepsPerBlock * std::min(plan.run.count, kRunPiece);
-  const std::int64_t group = std::clamp<std::int64_t>(kChunkElements / work, 1, perRow), groups = divideUp(perRow, group);
+  const std::int64_t work =
+      plan.acrossRows ? plan.tile * plan.stepsPerBlock : plan.stepsPerBlock * std::min(plan.run.count, kRunPiece);
+  const std::int64_t group = std::clamp<std::int64_t>(kChunkElements / work, 1, perRow),
+                     groups = divideUp(perRow, group);
   const std::int64_t grain = std::max<std::int64_t>(1, kChunkElements / (work * group));
   forRanges(context.pool, plan.rows * groups * plan.blocks, grain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
-      const std::int64_t block = i % plan.blocks, first = i / plan.blocks % groups * group, row = i / plan.blocks / groups;
+      const std::int64_t block = i % plan.blocks, first = i / plan.blocks % groups * group,
+                         row = i / plan.blocks / groups;
       const std::int64_t at = ((row * perRow + first) * plan.blocks + block) * layout.width;
       const ReducePartial out{values + at, arg ? indices + at : nullptr};
       HWY_DYNAMIC_DISPATCH(reduceBlock)
@@ -371,7 +401,8 @@ void runReduce(const ReducePlan& plan, Context& context, const prim::Invocation&
   std::int64_t reducedCount = plan.run.count;
   for (const ReduceAxis& a : plan.reduced) reducedCount *= a.count;
   float factor = arg ? 1.f : plan.desc.scale;
-  if (plan.desc.kind == prim::ReduceKind::Mean) factor = static_cast<float>(static_cast<double>(factor) / static_cast<double>(reducedCount));
+  if (plan.desc.kind == prim::ReduceKind::Mean)
+    factor = static_cast<float>(static_cast<double>(factor) / static_cast<double>(reducedCount));
   const std::int64_t piece = plan.acrossRows ? plan.tile : std::min(plan.row.count, kTile);
   const std::int64_t pieces = divideUp(plan.row.count, piece);
   forRanges(context.pool, plan.rows * pieces, std::max<std::int64_t>(1, kChunkElements / 4 / (piece * plan.blocks)),
@@ -387,14 +418,16 @@ void runReduce(const ReducePlan& plan, Context& context, const prim::Invocation&
                 std::byte* to = inv.args[1].data + keptOffset(plan, i / pieces).second + first * plan.row.dstStep;
                 if (plan.desc.accumulate) {
                   readRow(plan.dstType, to, plan.row.dstStep, n, old.data());
-                  for (std::int64_t k = 0; k < n; ++k) row[static_cast<std::size_t>(k)] += old[static_cast<std::size_t>(k)];
+                  for (std::int64_t k = 0; k < n; ++k)
+                    row[static_cast<std::size_t>(k)] += old[static_cast<std::size_t>(k)];
                 }
                 writeRow(plan.dstType, row.data(), n, to, plan.row.dstStep);
               }
             });
 }
 
-base::Status prepareReduce(const prim::Reduce& desc, std::span<const View> views, const prim::PrepareOptions&, CpuPlan& plan) {
+base::Status prepareReduce(const prim::Reduce& desc, std::span<const View> views, const prim::PrepareOptions&,
+                           CpuPlan& plan) {
   const bool arg = desc.kind == prim::ReduceKind::ArgMin || desc.kind == prim::ReduceKind::ArgMax;
   auto reduce = std::make_shared<const ReducePlan>(planOf(desc, views[0], views[1]));
   plan.scratchBytes = static_cast<std::size_t>(PartialLayout(*reduce).results) * sizeof(float) * (arg ? 2 : 1);

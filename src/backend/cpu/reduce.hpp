@@ -14,7 +14,8 @@ struct ReduceAxis {
   std::int64_t srcStep = 0, dstStep = 0;  ///< bytes
 };
 
-/// Partial results: `columns` neighbours along the kept row where that is the source's innermost axis, else one element.
+/// Partial results: `columns` neighbours along the kept row where that is the source's innermost axis, else one
+/// element.
 struct ReducePlan {
   prim::Reduce desc;
   prim::DType srcType{}, dstType{};
@@ -25,10 +26,10 @@ struct ReducePlan {
   ReduceAxis run;                   ///< the reduced innermost axis where there is one
   bool acrossRows = false;          ///< the row is innermost: whole rows are combined
 
-  std::int64_t rows = 1;            ///< positions of `kept`
-  std::int64_t steps = 1;           ///< positions of `reduced`, times pieces of the run
+  std::int64_t rows = 1;   ///< positions of `kept`
+  std::int64_t steps = 1;  ///< positions of `reduced`, times pieces of the run
   std::int64_t runPieces = 1;
-  std::int64_t tile = 1, tiles = 1;          ///< columns of one partial result, and tiles in the row
+  std::int64_t tile = 1, tiles = 1;  ///< columns of one partial result, and tiles in the row
   std::int64_t stepsPerBlock = 1, blocks = 1;
 };
 

@@ -31,7 +31,8 @@ inline constexpr Tag kTag{};
 /// Floats in one vector.
 inline constexpr std::int64_t kLanes = m::kWidth<Floats>;
 /// Bytes of n elements.
-template <DType T> constexpr std::int64_t kSize = static_cast<std::int64_t>(prim::sizeOf(T));
+template <DType T>
+constexpr std::int64_t kSize = static_cast<std::int64_t>(prim::sizeOf(T));
 
 /// Fewer than a whole vector of floats: nothing is read beyond p[n), the other lanes are 0.
 HWY_INLINE Floats loadPart(const float* p, std::int64_t n) {
@@ -61,14 +62,19 @@ HWY_INLINE void storePart(Floats v, float* p, std::int64_t n) {
 }
 
 /// A whole vector, or its first `part` lanes where that is not 0.
-HWY_INLINE Floats loadLanes(const float* p, std::int64_t part) { return part == 0 ? m::load<Floats>(p) : loadPart(p, part); }
+HWY_INLINE Floats loadLanes(const float* p, std::int64_t part) {
+  return part == 0 ? m::load<Floats>(p) : loadPart(p, part);
+}
 HWY_INLINE void storeLanes(Floats v, float* p, std::int64_t part) {
-  if (part == 0) m::store(v, p);
-  else storePart(v, p, part);
+  if (part == 0)
+    m::store(v, p);
+  else
+    storePart(v, p, part);
 }
 
 /// One whole vector of elements of type T.
-template <DType T> HWY_INLINE Floats loadWhole(const std::byte* p) {
+template <DType T>
+HWY_INLINE Floats loadWhole(const std::byte* p) {
   if constexpr (T == DType::F32) {
     return m::load<Floats>(reinterpret_cast<const float*>(p));
   } else if constexpr (T == DType::F16) {
@@ -91,7 +97,8 @@ template <DType T> HWY_INLINE Floats loadWhole(const std::byte* p) {
 }
 
 /// n < kLanes elements of type T; nothing is read beyond them.
-template <DType T> HWY_INLINE Floats loadSome(const std::byte* p, std::int64_t n) {
+template <DType T>
+HWY_INLINE Floats loadSome(const std::byte* p, std::int64_t n) {
   if constexpr (T == DType::F32) {
     return loadPart(reinterpret_cast<const float*>(p), n);
   } else {
@@ -102,7 +109,8 @@ template <DType T> HWY_INLINE Floats loadSome(const std::byte* p, std::int64_t n
 }
 
 /// Integers (U8, U32) are rounded to the nearest and limited to what the type holds; NaN gives 0.
-template <DType T> HWY_INLINE void storeWhole(Floats v, std::byte* p) {
+template <DType T>
+HWY_INLINE void storeWhole(Floats v, std::byte* p) {
   if constexpr (T == DType::F32) {
     m::store(v, reinterpret_cast<float*>(p));
   } else if constexpr (T == DType::F16) {
@@ -127,7 +135,8 @@ template <DType T> HWY_INLINE void storeWhole(Floats v, std::byte* p) {
 }
 
 /// Writes the first n < kLanes elements only.
-template <DType T> HWY_INLINE void storeSome(Floats v, std::byte* p, std::int64_t n) {
+template <DType T>
+HWY_INLINE void storeSome(Floats v, std::byte* p, std::int64_t n) {
   if constexpr (T == DType::F32) {
     storePart(v, reinterpret_cast<float*>(p), n);
   } else {
@@ -137,20 +146,23 @@ template <DType T> HWY_INLINE void storeSome(Floats v, std::byte* p, std::int64_
   }
 }
 
-template <DType T> HWY_INLINE void loadRun(const std::byte* p, std::int64_t n, float* out) {
+template <DType T>
+HWY_INLINE void loadRun(const std::byte* p, std::int64_t n, float* out) {
   std::int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) m::store(loadWhole<T>(p + i * kSize<T>), out + i);
   if (i < n) storePart(loadSome<T>(p + i * kSize<T>, n - i), out + i, n - i);
 }
 
-template <DType T> HWY_INLINE void storeRun(const float* in, std::int64_t n, std::byte* p) {
+template <DType T>
+HWY_INLINE void storeRun(const float* in, std::int64_t n, std::byte* p) {
   std::int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) storeWhole<T>(m::load<Floats>(in + i), p + i * kSize<T>);
   if (i < n) storeSome<T>(loadPart(in + i, n - i), p + i * kSize<T>, n - i);
 }
 
 /// One element, by the same conversion as a whole vector.
-template <DType T> HWY_INLINE float loadOne(const std::byte* p) {
+template <DType T>
+HWY_INLINE float loadOne(const std::byte* p) {
   if constexpr (T == DType::F32) {
     float f;
     std::memcpy(&f, p, sizeof(f));
@@ -161,7 +173,8 @@ template <DType T> HWY_INLINE float loadOne(const std::byte* p) {
 }
 
 /// n elements that lie `step` bytes apart (0: the same element again), converted to float.
-template <DType T> void loadStrided(const std::byte* p, std::int64_t step, std::int64_t n, float* out) {
+template <DType T>
+void loadStrided(const std::byte* p, std::int64_t step, std::int64_t n, float* out) {
   if (step == kSize<T>) return loadRun<T>(p, n, out);
   if (step == 0) {
     const float f = loadOne<T>(p);
@@ -174,51 +187,65 @@ template <DType T> void loadStrided(const std::byte* p, std::int64_t step, std::
     HWY_ALIGN std::byte lanes[kLanes * kSize<T>] = {};
     for (std::int64_t i = 0; i < n; i += kLanes) {
       const std::int64_t part = n - i < kLanes ? n - i : kLanes;
-      for (std::int64_t k = 0; k < part; ++k)
-        std::memcpy(lanes + k * kSize<T>, p + (i + k) * step, prim::sizeOf(T));
+      for (std::int64_t k = 0; k < part; ++k) std::memcpy(lanes + k * kSize<T>, p + (i + k) * step, prim::sizeOf(T));
       const Floats v = loadWhole<T>(lanes);
-      if (part == kLanes) m::store(v, out + i);
-      else storePart(v, out + i, part);
+      if (part == kLanes)
+        m::store(v, out + i);
+      else
+        storePart(v, out + i, part);
     }
   }
 }
 
 /// n floats to elements that lie `step` bytes apart.
-template <DType T> void storeStrided(const float* in, std::int64_t n, std::byte* p, std::int64_t step) {
+template <DType T>
+void storeStrided(const float* in, std::int64_t n, std::byte* p, std::int64_t step) {
   if (step == kSize<T> || n == 1) return storeRun<T>(in, n, p);
   HWY_ALIGN std::byte lanes[kLanes * kSize<T>];
   for (std::int64_t i = 0; i < n; i += kLanes) {
     const std::int64_t part = n - i < kLanes ? n - i : kLanes;
     storeWhole<T>(part == kLanes ? m::load<Floats>(in + i) : loadPart(in + i, part), lanes);
-    for (std::int64_t k = 0; k < part; ++k)
-      std::memcpy(p + (i + k) * step, lanes + k * kSize<T>, prim::sizeOf(T));
+    for (std::int64_t k = 0; k < part; ++k) std::memcpy(p + (i + k) * step, lanes + k * kSize<T>, prim::sizeOf(T));
   }
 }
 
 inline void loadRow(DType type, const std::byte* p, std::int64_t step, std::int64_t n, float* out) {
   switch (type) {
-    case DType::F32: return loadStrided<DType::F32>(p, step, n, out);
-    case DType::F16: return loadStrided<DType::F16>(p, step, n, out);
-    case DType::Unorm8: return loadStrided<DType::Unorm8>(p, step, n, out);
-    case DType::Unorm16: return loadStrided<DType::Unorm16>(p, step, n, out);
-    case DType::U8: return loadStrided<DType::U8>(p, step, n, out);
-    case DType::U32: return loadStrided<DType::U32>(p, step, n, out);
+    case DType::F32:
+      return loadStrided<DType::F32>(p, step, n, out);
+    case DType::F16:
+      return loadStrided<DType::F16>(p, step, n, out);
+    case DType::Unorm8:
+      return loadStrided<DType::Unorm8>(p, step, n, out);
+    case DType::Unorm16:
+      return loadStrided<DType::Unorm16>(p, step, n, out);
+    case DType::U8:
+      return loadStrided<DType::U8>(p, step, n, out);
+    case DType::U32:
+      return loadStrided<DType::U32>(p, step, n, out);
   }
 }
 
 inline void storeRow(DType type, const float* in, std::int64_t n, std::byte* p, std::int64_t step) {
   switch (type) {
-    case DType::F32: return storeStrided<DType::F32>(in, n, p, step);
-    case DType::F16: return storeStrided<DType::F16>(in, n, p, step);
-    case DType::Unorm8: return storeStrided<DType::Unorm8>(in, n, p, step);
-    case DType::Unorm16: return storeStrided<DType::Unorm16>(in, n, p, step);
-    case DType::U8: return storeStrided<DType::U8>(in, n, p, step);
-    case DType::U32: return storeStrided<DType::U32>(in, n, p, step);
+    case DType::F32:
+      return storeStrided<DType::F32>(in, n, p, step);
+    case DType::F16:
+      return storeStrided<DType::F16>(in, n, p, step);
+    case DType::Unorm8:
+      return storeStrided<DType::Unorm8>(in, n, p, step);
+    case DType::Unorm16:
+      return storeStrided<DType::Unorm16>(in, n, p, step);
+    case DType::U8:
+      return storeStrided<DType::U8>(in, n, p, step);
+    case DType::U32:
+      return storeStrided<DType::U32>(in, n, p, step);
   }
 }
 
 /// All lanes combined, halves onto halves.
-template <class F> HWY_INLINE float acrossLanes(Floats v, const F& combine) {
+template <class F>
+HWY_INLINE float acrossLanes(Floats v, const F& combine) {
   HWY_ALIGN float lanes[kLanes];
   m::store(v, lanes);
   for (std::int64_t half = kLanes / 2; half > 0; half /= 2)

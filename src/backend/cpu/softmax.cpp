@@ -1,4 +1,5 @@
-// Softmax and log-softmax over the last axis, one row at a time: a pass for the maximum, one for the sum, one to finish.
+// Softmax and log-softmax over the last axis, one row at a time: a pass for the maximum, one for the sum, one to
+// finish.
 
 #include <array>
 #include <vector>
@@ -81,8 +82,10 @@ void softmaxRows(const SoftmaxRows& rows, std::byte* const* storage, std::int64_
       if (v + 1 < rows.views) loadRow(rows.types[v], p, rows.step[v], n, row[v]);
     }
     const std::size_t last = rows.views - 1;
-    if (rows.desc.direction == prim::Direction::Forward) softmaxRow(row[0], row[1], n, rows.desc.log);
-    else softmaxGradientRow(row[0], row[1], row[2], n, rows.desc.log);
+    if (rows.desc.direction == prim::Direction::Forward)
+      softmaxRow(row[0], row[1], n, rows.desc.log);
+    else
+      softmaxGradientRow(row[0], row[1], row[2], n, rows.desc.log);
     if (!isFloatRun(rows.types[last], rows.step[last]))
       storeRow(rows.types[last], row[last], n, storage[last] + at[last], rows.step[last]);
     for (std::size_t v = 0; v < rows.views; ++v) at[v] += inner.step[v];

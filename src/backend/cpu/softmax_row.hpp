@@ -56,7 +56,8 @@ inline void softmaxRow(const float* x, float* out, std::int64_t n, bool log) {
   for (i = 0; i + kLanes <= n; i += kLanes)
     m::store(log ? m::logSoftmax(m::load<Floats>(x + i), max, logSum) : m::load<Floats>(out + i) / total, out + i);
   if (i < n)
-    storePart(log ? m::logSoftmax(loadPart(x + i, n - i), max, logSum) : loadPart(out + i, n - i) / total, out + i, n - i);
+    storePart(log ? m::logSoftmax(loadPart(x + i, n - i), max, logSum) : loadPart(out + i, n - i) / total, out + i,
+              n - i);
 }
 
 }  // namespace HWY_NAMESPACE

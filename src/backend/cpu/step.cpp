@@ -41,22 +41,33 @@ using prim::StepKind;
 
 /// Number of states beside gradient, values and result.
 template <StepKind kKind>
-constexpr int kStates = kKind == StepKind::Sgd ? 0 : kKind == StepKind::Adam ? 2 : kKind == StepKind::AmsGrad ? 3 : 1;
+constexpr int kStates = kKind == StepKind::Sgd       ? 0
+                        : kKind == StepKind::Adam    ? 2
+                        : kKind == StepKind::AmsGrad ? 3
+                                                     : 1;
 
-template <StepKind kKind> HWY_INLINE Floats stepOnce(const StepRule& rule, Floats d, Floats v, Floats (&state)[3]) {
+template <StepKind kKind>
+HWY_INLINE Floats stepOnce(const StepRule& rule, Floats d, Floats v, Floats (&state)[3]) {
   const Floats g = m::Preprocess{rule.preprocess}.apply(d, v);
-  if constexpr (kKind == StepKind::Sgd) return m::Sgd{rule.learningRate}.step(v, g);
-  else if constexpr (kKind == StepKind::SgdMomentum) return m::SgdMomentum{rule.learningRate, rule.momentum}.step(v, g, state[0]);
-  else if constexpr (kKind == StepKind::SgdNesterov) return m::SgdNesterov{rule.learningRate, rule.momentum}.step(v, g, state[0]);
-  else if constexpr (kKind == StepKind::RmsProp) return m::RmsProp{rule.learningRate, rule.first, rule.epsilon}.step(v, g, state[0]);
+  if constexpr (kKind == StepKind::Sgd)
+    return m::Sgd{rule.learningRate}.step(v, g);
+  else if constexpr (kKind == StepKind::SgdMomentum)
+    return m::SgdMomentum{rule.learningRate, rule.momentum}.step(v, g, state[0]);
+  else if constexpr (kKind == StepKind::SgdNesterov)
+    return m::SgdNesterov{rule.learningRate, rule.momentum}.step(v, g, state[0]);
+  else if constexpr (kKind == StepKind::RmsProp)
+    return m::RmsProp{rule.learningRate, rule.first, rule.epsilon}.step(v, g, state[0]);
   else {
     const m::Adam adam{rule.learningRate, rule.first, rule.second, rule.epsilon};
-    if constexpr (kKind == StepKind::Adam) return adam.step(v, g, state[0], state[1]);
-    else return m::AmsGrad{adam}.step(v, g, state[0], state[1], state[2]);
+    if constexpr (kKind == StepKind::Adam)
+      return adam.step(v, g, state[0], state[1]);
+    else
+      return m::AmsGrad{adam}.step(v, g, state[0], state[1], state[2]);
   }
 }
 
-template <StepKind kKind> struct StepBlock {
+template <StepKind kKind>
+struct StepBlock {
   const StepRule& rule;
   float (*buffers)[kBlock];
 
@@ -91,21 +102,27 @@ template <StepKind kKind> struct StepBlock {
 };
 
 template <StepKind kKind>
-void stepBlocks(const StepRule& rule, const Loops& loops, const DType* types, std::byte* const* storage, std::int64_t begin,
-                std::int64_t end) {
+void stepBlocks(const StepRule& rule, const Loops& loops, const DType* types, std::byte* const* storage,
+                std::int64_t begin, std::int64_t end) {
   HWY_ALIGN float buffers[kMaxStepArgs][kBlock];
   walkBlocks(loops, BlockGrid(loops), types, storage, begin, end, StepBlock<kKind>{rule, buffers});
 }
 
-void runStep(const StepRule& rule, const Loops& loops, const DType* types, std::byte* const* storage, std::int64_t begin,
-             std::int64_t end) {
+void runStep(const StepRule& rule, const Loops& loops, const DType* types, std::byte* const* storage,
+             std::int64_t begin, std::int64_t end) {
   switch (rule.kind) {
-    case StepKind::Sgd: return stepBlocks<StepKind::Sgd>(rule, loops, types, storage, begin, end);
-    case StepKind::SgdMomentum: return stepBlocks<StepKind::SgdMomentum>(rule, loops, types, storage, begin, end);
-    case StepKind::SgdNesterov: return stepBlocks<StepKind::SgdNesterov>(rule, loops, types, storage, begin, end);
-    case StepKind::RmsProp: return stepBlocks<StepKind::RmsProp>(rule, loops, types, storage, begin, end);
-    case StepKind::Adam: return stepBlocks<StepKind::Adam>(rule, loops, types, storage, begin, end);
-    case StepKind::AmsGrad: return stepBlocks<StepKind::AmsGrad>(rule, loops, types, storage, begin, end);
+    case StepKind::Sgd:
+      return stepBlocks<StepKind::Sgd>(rule, loops, types, storage, begin, end);
+    case StepKind::SgdMomentum:
+      return stepBlocks<StepKind::SgdMomentum>(rule, loops, types, storage, begin, end);
+    case StepKind::SgdNesterov:
+      return stepBlocks<StepKind::SgdNesterov>(rule, loops, types, storage, begin, end);
+    case StepKind::RmsProp:
+      return stepBlocks<StepKind::RmsProp>(rule, loops, types, storage, begin, end);
+    case StepKind::Adam:
+      return stepBlocks<StepKind::Adam>(rule, loops, types, storage, begin, end);
+    case StepKind::AmsGrad:
+      return stepBlocks<StepKind::AmsGrad>(rule, loops, types, storage, begin, end);
   }
 }
 
@@ -142,7 +159,8 @@ StepRule ruleOf(const prim::Step& desc, const prim::Scalars& s) {
   return rule;
 }
 
-base::Status prepareStep(const prim::Step& desc, std::span<const prim::View> views, const prim::PrepareOptions&, CpuPlan& plan) {
+base::Status prepareStep(const prim::Step& desc, std::span<const prim::View> views, const prim::PrepareOptions&,
+                         CpuPlan& plan) {
   std::array<prim::DType, kMaxStepArgs> types{};
   for (std::size_t i = 0; i < views.size(); ++i) types[i] = views[i].dtype;
   plan.body = [desc, types, loops = mergeLoops(views)](Context& context, const prim::Invocation& inv) -> base::Status {

@@ -1,6 +1,6 @@
 #pragma once
-// The instruction sets the vector code is compiled for. To be included before any Highway header. SSE4 is the least that
-// an x86-64 machine must have; each further target costs compile time and code size in every family.
+// The instruction sets the vector code is compiled for. To be included before any Highway header. SSE4 is the least
+// that an x86-64 machine must have; each further target costs compile time and code size in every family.
 
 #include <hwy/detect_compiler_arch.h>
 

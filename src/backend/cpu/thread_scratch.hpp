@@ -1,6 +1,6 @@
 #pragma once
-// Working memory of one thread, for what a chunk needs only while it runs: it stays in that thread's cache from chunk to
-// chunk, and its size does not depend on the number of chunks.
+// Working memory of one thread, for what a chunk needs only while it runs: it stays in that thread's cache from chunk
+// to chunk, and its size does not depend on the number of chunks.
 
 #include <cstddef>
 
@@ -11,6 +11,8 @@ namespace kovar::cpu {
 std::byte* threadScratch(std::size_t bytes) noexcept;
 
 /// The same, counted in floats.
-inline float* threadFloats(std::size_t count) noexcept { return reinterpret_cast<float*>(threadScratch(count * sizeof(float))); }
+inline float* threadFloats(std::size_t count) noexcept {
+  return reinterpret_cast<float*>(threadScratch(count * sizeof(float)));
+}
 
 }  // namespace kovar::cpu

@@ -24,7 +24,8 @@ constexpr std::int64_t kTile = 16;
 HWY_INLINE void transposeFour(const std::byte* src, std::int64_t srcStep, std::byte* dst, std::int64_t dstStep) {
   const hn::FixedTag<std::uint32_t, 4> d;
   const hn::FixedTag<std::uint64_t, 2> d64;
-  const auto load = [&](std::int64_t j) HWY_ATTR { return hn::LoadU(d, reinterpret_cast<const std::uint32_t*>(src + j * srcStep)); };
+  const auto load = [&](std::int64_t j)
+                        HWY_ATTR { return hn::LoadU(d, reinterpret_cast<const std::uint32_t*>(src + j * srcStep)); };
   const auto a = load(0), b = load(1), c = load(2), e = load(3);
   const auto ab0 = hn::BitCast(d64, hn::InterleaveLower(d, a, b)), ab1 = hn::BitCast(d64, hn::InterleaveUpper(d, a, b));
   const auto ce0 = hn::BitCast(d64, hn::InterleaveLower(d, c, e)), ce1 = hn::BitCast(d64, hn::InterleaveUpper(d, c, e));
@@ -40,7 +41,8 @@ HWY_INLINE void transposeOne(const std::byte* src, std::int64_t srcStep, std::by
                              std::int64_t rows, std::int64_t columns) {
   for (std::int64_t i = 0; i < rows; ++i)
     for (std::int64_t j = 0; j < columns; ++j)
-      std::memcpy(dst + i * dstStep + j * static_cast<std::int64_t>(kSize), src + i * static_cast<std::int64_t>(kSize) + j * srcStep, kSize);
+      std::memcpy(dst + i * dstStep + j * static_cast<std::int64_t>(kSize),
+                  src + i * static_cast<std::int64_t>(kSize) + j * srcStep, kSize);
 }
 
 template <std::size_t kSize>

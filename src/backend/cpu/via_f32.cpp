@@ -58,8 +58,8 @@ std::vector<View> asF32(std::span<const View> views, std::size_t own) {
   return result;
 }
 
-Status wrapConversions(std::span<const View> views, std::span<const View> f32Views, std::span<const prim::Access> access,
-                       CpuPlan inner, CpuPlan& plan) {
+Status wrapConversions(std::span<const View> views, std::span<const View> f32Views,
+                       std::span<const prim::Access> access, CpuPlan inner, CpuPlan& plan) {
   constexpr std::size_t kMaxArgs = 64;
   if (views.size() > kMaxArgs) return base::Failure{"more than 64 arguments with conversions"};
   std::vector<Converted> list;

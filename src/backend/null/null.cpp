@@ -22,7 +22,9 @@ class NullBackend final : public prim::Backend {
 
   const prim::Caps& caps() const override { return caps_; }
 
-  Result<prim::MemoryRef> allocate(std::size_t bytes, bool zeroed) override { return prim::allocateHost(bytes, zeroed); }
+  Result<prim::MemoryRef> allocate(std::size_t bytes, bool zeroed) override {
+    return prim::allocateHost(bytes, zeroed);
+  }
   Status copyIn(prim::Memory& dst, std::size_t offset, const void* src, std::size_t bytes) override {
     return prim::copyToHost(dst, offset, src, bytes);
   }

@@ -7,6 +7,7 @@
 
 #include "kovar/MPS/Core/Image.hpp"
 #include "kovar/MPS/Core/State.hpp"
+#include "kovar/MPS/NN/CNNDropout.hpp"
 #include "kovar/MPS/NN/CNNKernel.hpp"
 #include "kovar/MPS/NN/GradientState.hpp"
 #include "nn/core/call.hpp"
@@ -29,23 +30,32 @@ struct Access {
   static prim::View view(const MPS::Image& image);
 
   /// Temporaries of one storage, one image each; the elements of a batch result.
-  static MPS::ImageBatch temporaryBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<MPS::ImageDescriptor>& descriptor,
-                                        std::size_t count);
+  static MPS::ImageBatch temporaryBatch(const Ref<MTL::CommandBuffer>& commandBuffer,
+                                        const Ref<MPS::ImageDescriptor>& descriptor, std::size_t count);
   /// Ordinary images over one storage.
   static MPS::ImageBatch imageBatch(const Ref<MTL::Device>& device, const Ref<MPS::ImageDescriptor>& descriptor,
                                     std::size_t count);
   /// A view of an image, ordinary or temporary as its parent is.
-  static Ref<MPS::Image> makeView(const Ref<MPS::Image>& parent, Ref<MPS::ImageDescriptor> descriptor, Placement placement);
+  static Ref<MPS::Image> makeView(const Ref<MPS::Image>& parent, Ref<MPS::ImageDescriptor> descriptor,
+                                  Placement placement);
 
   /// Lowers the read count of each distinct temporary image, by one.
   static void chargeRead(const MPS::ImageBatch& batch);
   static void chargeRead(const MPS::StateBatch& batch);
 
+  /// How often a dropout has encoded: where its sequence of masks goes on.
+  static void setSequence(MPS::CNNDropout& dropout, std::uint64_t encodes) { dropout.sequence_ = encodes; }
+
   static const std::shared_ptr<const ForwardRecord>& record(const MPS::NNGradientState& state) { return state.record_; }
-  static void setRecord(MPS::NNGradientState& state, std::shared_ptr<const ForwardRecord> record) { state.record_ = std::move(record); }
+  static void setRecord(MPS::NNGradientState& state, std::shared_ptr<const ForwardRecord> record) {
+    state.record_ = std::move(record);
+  }
   /// A gradient state that carries nothing but the record.
   static Ref<MPS::State> plainGradientState(const StateRequest& request);
-  template <class S, class... A> static Ref<S> make(A&&... args) { return Ref<S>(new S(std::forward<A>(args)...)); }
+  template <class S, class... A>
+  static Ref<S> make(A&&... args) {
+    return Ref<S>(new S(std::forward<A>(args)...));
+  }
 };
 
 }  // namespace kovar::nn

@@ -38,7 +38,8 @@ Tensor Call::aligned(std::size_t index) const {
   return window(index, g.offsetY, g.offsetX, destination.h(), destination.w());
 }
 
-Tensor Call::window(std::size_t index, std::int64_t y0, std::int64_t x0, std::int64_t height, std::int64_t width) const {
+Tensor Call::window(std::size_t index, std::int64_t y0, std::int64_t x0, std::int64_t height,
+                    std::int64_t width) const {
   const Tensor& src = sources[index];
   if (y0 >= 0 && x0 >= 0 && y0 + height <= src.h() && x0 + width <= src.w())
     return src.slice(1, y0, height).slice(2, x0, width);

@@ -26,7 +26,9 @@ struct Tensor {
   std::int64_t h() const { return view.dim(1); }
   std::int64_t w() const { return view.dim(2); }
   std::int64_t c() const { return view.dim(3); }
-  Tensor slice(int axis, std::int64_t start, std::int64_t length) const { return {storage, view.slice(axis, start, length)}; }
+  Tensor slice(int axis, std::int64_t start, std::int64_t length) const {
+    return {storage, view.slice(axis, start, length)};
+  }
   /// The same memory seen with another view.
   Tensor as(prim::View v) const { return {storage, v}; }
 };
@@ -42,7 +44,8 @@ class Recorder {
   }
   /// A dense temporary of the list.
   Tensor temporary(prim::DType dtype, std::initializer_list<std::int64_t> dims);
-  /// A temporary laid out as images are: the channel stride rounded up to 4. `promotable`: a float16 one may be kept wider.
+  /// A temporary laid out as images are: the channel stride rounded up to 4. `promotable`: a float16 one may be kept
+  /// wider.
   Tensor temporaryImage(prim::DType dtype, std::int64_t n, std::int64_t h, std::int64_t w, std::int64_t c);
   void keepAlive(rt::KeptAlive object) { state_->keepAlive(std::move(object)); }
 
@@ -69,15 +72,16 @@ struct Call {
   std::vector<Tensor> sources;           ///< [n, height, width, channels used] of each source
   std::vector<SourceGeometry> geometry;  ///< per source
   Tensor destination;                    ///< the region written: [n, height, width, channels written]
-  const MPS::StateBatch& states;         ///< gradient kernels: the forward states. Others: the states to record into; may be empty
+  const MPS::StateBatch&
+      states;  ///< gradient kernels: the forward states. Others: the states to record into; may be empty
   std::vector<MPS::ImageBatch> sourceImages;
   MPS::ImageBatch destinationImages;
-  MTL::Region region;  ///< the clip rectangle after clamping, in destination pixels
+  MTL::Region region;      ///< the clip rectangle after clamping, in destination pixels
   bool automatic = false;  ///< the kernel made the destination itself; a gradient took its properties from the state
   bool destinationWritten = true;  ///< cleared by a kernel that leaves the destination as it was
 
-  /// Source `index` read so that element (y, x) is destination pixel (y, x): a plain view where it lies inside the source,
-  /// else a temporary with the edge mode applied.
+  /// Source `index` read so that element (y, x) is destination pixel (y, x): a plain view where it lies inside the
+  /// source, else a temporary with the edge mode applied.
   Tensor aligned(std::size_t index) const;
   /// A part of source `index`, from (y0, x0) on and of the given size; outside follows the edge mode.
   Tensor window(std::size_t index, std::int64_t y0, std::int64_t x0, std::int64_t height, std::int64_t width) const;

@@ -82,22 +82,31 @@ ImageBatch CNNKernel::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, 
 }
 Ref<State> CNNKernel::resultState(const Ref<Image>& sourceImage, const std::vector<Ref<State>>& sourceStates,
                                   const Ref<Image>& destinationImage) {
-  return firstOf(makeResultStates(nullptr, {ImageBatch{sourceImage}}, wrap(sourceStates), ImageBatch{destinationImage}));
+  return firstOf(
+      makeResultStates(nullptr, {ImageBatch{sourceImage}}, wrap(sourceStates), ImageBatch{destinationImage}));
 }
 StateBatch CNNKernel::resultStateBatch(const ImageBatch& sourceImage, const std::vector<StateBatch>& sourceStates,
                                        const ImageBatch& destinationImage) {
   return makeResultStates(nullptr, {sourceImage}, sourceStates, destinationImage);
 }
 Ref<State> CNNKernel::temporaryResultState(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceImage,
-                                           const std::vector<Ref<State>>& sourceStates, const Ref<Image>& destinationImage) {
-  return firstOf(makeResultStates(commandBuffer, {ImageBatch{sourceImage}}, wrap(sourceStates), ImageBatch{destinationImage}));
+                                           const std::vector<Ref<State>>& sourceStates,
+                                           const Ref<Image>& destinationImage) {
+  return firstOf(
+      makeResultStates(commandBuffer, {ImageBatch{sourceImage}}, wrap(sourceStates), ImageBatch{destinationImage}));
 }
-StateBatch CNNKernel::temporaryResultStateBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const ImageBatch& sourceImage,
-                                                const std::vector<StateBatch>& sourceStates, const ImageBatch& destinationImage) {
+StateBatch CNNKernel::temporaryResultStateBatch(const Ref<MTL::CommandBuffer>& commandBuffer,
+                                                const ImageBatch& sourceImage,
+                                                const std::vector<StateBatch>& sourceStates,
+                                                const ImageBatch& destinationImage) {
   return makeResultStates(commandBuffer, {sourceImage}, sourceStates, destinationImage);
 }
-std::size_t CNNKernel::encodingStorageSize(const Ref<Image>&, const std::vector<Ref<State>>&, const Ref<Image>&) { return 0; }
-std::size_t CNNKernel::batchEncodingStorageSize(const ImageBatch&, const std::vector<StateBatch>&, const ImageBatch&) { return 0; }
+std::size_t CNNKernel::encodingStorageSize(const Ref<Image>&, const std::vector<Ref<State>>&, const Ref<Image>&) {
+  return 0;
+}
+std::size_t CNNKernel::batchEncodingStorageSize(const ImageBatch&, const std::vector<StateBatch>&, const ImageBatch&) {
+  return 0;
+}
 
 // --- CNNBinaryKernel ------------------------------------------------------------------------------------------------
 
@@ -107,14 +116,19 @@ void CNNBinaryKernel::setPrimarySourceFeatureChannelOffset(std::size_t offset) {
 void CNNBinaryKernel::setSecondarySourceFeatureChannelOffset(std::size_t offset) {
   sources_[1].featureChannelOffset = multipleOf4(described(), "secondarySourceFeatureChannelOffset", offset);
 }
-void CNNBinaryKernel::setPrimarySourceFeatureChannelMaxCount(std::size_t count) { sources_[0].featureChannelMaxCount = count; }
-void CNNBinaryKernel::setSecondarySourceFeatureChannelMaxCount(std::size_t count) { sources_[1].featureChannelMaxCount = count; }
+void CNNBinaryKernel::setPrimarySourceFeatureChannelMaxCount(std::size_t count) {
+  sources_[0].featureChannelMaxCount = count;
+}
+void CNNBinaryKernel::setSecondarySourceFeatureChannelMaxCount(std::size_t count) {
+  sources_[1].featureChannelMaxCount = count;
+}
 void CNNBinaryKernel::setPrimaryEdgeMode(ImageEdgeMode mode) { sources_[0].edgeMode = known(described(), mode); }
 void CNNBinaryKernel::setSecondaryEdgeMode(ImageEdgeMode mode) { sources_[1].edgeMode = known(described(), mode); }
 
 void CNNBinaryKernel::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& primaryImage,
                              const Ref<Image>& secondaryImage, const Ref<Image>& destinationImage) {
-  encodeTo(commandBuffer, {ImageBatch{primaryImage}, ImageBatch{secondaryImage}}, {}, ImageBatch{destinationImage}, false);
+  encodeTo(commandBuffer, {ImageBatch{primaryImage}, ImageBatch{secondaryImage}}, {}, ImageBatch{destinationImage},
+           false);
 }
 void CNNBinaryKernel::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const ImageBatch& primaryImages,
                                   const ImageBatch& secondaryImages, const ImageBatch& destinationImages) {
@@ -140,32 +154,39 @@ Ref<Image> CNNBinaryKernel::encode(const Ref<MTL::CommandBuffer>& commandBuffer,
 ImageBatch CNNBinaryKernel::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const ImageBatch& primaryImages,
                                         const ImageBatch& secondaryImages, StateBatch* destinationStates,
                                         bool destinationStateIsTemporary) {
-  return encodeNew(commandBuffer, {primaryImages, secondaryImages}, {}, destinationStates, destinationStateIsTemporary, true);
+  return encodeNew(commandBuffer, {primaryImages, secondaryImages}, {}, destinationStates, destinationStateIsTemporary,
+                   true);
 }
 Ref<State> CNNBinaryKernel::resultState(const Ref<Image>& primaryImage, const Ref<Image>& secondaryImage,
-                                        const std::vector<Ref<State>>& sourceStates, const Ref<Image>& destinationImage) {
+                                        const std::vector<Ref<State>>& sourceStates,
+                                        const Ref<Image>& destinationImage) {
   return firstOf(makeResultStates(nullptr, {ImageBatch{primaryImage}, ImageBatch{secondaryImage}}, wrap(sourceStates),
                                   ImageBatch{destinationImage}));
 }
 StateBatch CNNBinaryKernel::resultStateBatch(const ImageBatch& primaryImage, const ImageBatch& secondaryImage,
-                                             const std::vector<StateBatch>& sourceStates, const ImageBatch& destinationImage) {
+                                             const std::vector<StateBatch>& sourceStates,
+                                             const ImageBatch& destinationImage) {
   return makeResultStates(nullptr, {primaryImage, secondaryImage}, sourceStates, destinationImage);
 }
-Ref<State> CNNBinaryKernel::temporaryResultState(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& primaryImage,
-                                                 const Ref<Image>& secondaryImage, const std::vector<Ref<State>>& sourceStates,
+Ref<State> CNNBinaryKernel::temporaryResultState(const Ref<MTL::CommandBuffer>& commandBuffer,
+                                                 const Ref<Image>& primaryImage, const Ref<Image>& secondaryImage,
+                                                 const std::vector<Ref<State>>& sourceStates,
                                                  const Ref<Image>& destinationImage) {
-  return firstOf(makeResultStates(commandBuffer, {ImageBatch{primaryImage}, ImageBatch{secondaryImage}}, wrap(sourceStates),
-                                  ImageBatch{destinationImage}));
+  return firstOf(makeResultStates(commandBuffer, {ImageBatch{primaryImage}, ImageBatch{secondaryImage}},
+                                  wrap(sourceStates), ImageBatch{destinationImage}));
 }
-StateBatch CNNBinaryKernel::temporaryResultStateBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const ImageBatch& primaryImage,
-                                                      const ImageBatch& secondaryImage, const std::vector<StateBatch>& sourceStates,
+StateBatch CNNBinaryKernel::temporaryResultStateBatch(const Ref<MTL::CommandBuffer>& commandBuffer,
+                                                      const ImageBatch& primaryImage, const ImageBatch& secondaryImage,
+                                                      const std::vector<StateBatch>& sourceStates,
                                                       const ImageBatch& destinationImage) {
   return makeResultStates(commandBuffer, {primaryImage, secondaryImage}, sourceStates, destinationImage);
 }
-std::size_t CNNBinaryKernel::encodingStorageSize(const Ref<Image>&, const Ref<Image>&, const std::vector<Ref<State>>&, const Ref<Image>&) {
+std::size_t CNNBinaryKernel::encodingStorageSize(const Ref<Image>&, const Ref<Image>&, const std::vector<Ref<State>>&,
+                                                 const Ref<Image>&) {
   return 0;
 }
-std::size_t CNNBinaryKernel::batchEncodingStorageSize(const ImageBatch&, const ImageBatch&, const std::vector<StateBatch>&, const ImageBatch&) {
+std::size_t CNNBinaryKernel::batchEncodingStorageSize(const ImageBatch&, const ImageBatch&,
+                                                      const std::vector<StateBatch>&, const ImageBatch&) {
   return 0;
 }
 
@@ -175,15 +196,18 @@ CNNGradientKernel::CNNGradientKernel(const Ref<MTL::Device>& device) : CNNBinary
 
 Ref<Image> CNNGradientKernel::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceGradient,
                                      const Ref<Image>& sourceImage, const Ref<State>& gradientState) {
-  return encodeNew(commandBuffer, {ImageBatch{sourceGradient}, ImageBatch{sourceImage}}, one(gradientState), nullptr, false, false)[0];
+  return encodeNew(commandBuffer, {ImageBatch{sourceGradient}, ImageBatch{sourceImage}}, one(gradientState), nullptr,
+                   false, false)[0];
 }
 void CNNGradientKernel::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceGradient,
                                const Ref<Image>& sourceImage, const Ref<State>& gradientState,
                                const Ref<Image>& destinationGradient) {
-  encodeTo(commandBuffer, {ImageBatch{sourceGradient}, ImageBatch{sourceImage}}, one(gradientState), ImageBatch{destinationGradient}, false);
+  encodeTo(commandBuffer, {ImageBatch{sourceGradient}, ImageBatch{sourceImage}}, one(gradientState),
+           ImageBatch{destinationGradient}, false);
 }
-ImageBatch CNNGradientKernel::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const ImageBatch& sourceGradients,
-                                          const ImageBatch& sourceImages, const StateBatch& gradientStates) {
+ImageBatch CNNGradientKernel::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer,
+                                          const ImageBatch& sourceGradients, const ImageBatch& sourceImages,
+                                          const StateBatch& gradientStates) {
   return encodeNew(commandBuffer, {sourceGradients, sourceImages}, gradientStates, nullptr, false, true);
 }
 void CNNGradientKernel::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const ImageBatch& sourceGradients,
@@ -196,18 +220,21 @@ Ref<ImageDescriptor> CNNGradientKernel::doDestinationImageDescriptor(const std::
                                                                      const std::vector<Ref<State>>& sourceStates) {
   const auto state = sourceStates.empty() ? nullptr : std::dynamic_pointer_cast<NNGradientState>(sourceStates[0]);
   if (!state || !nn::Access::record(*state))
-    base::raise(described() + ": needs the state that the forward kernel's encode or resultState made; without one, set the properties "
-                              "and give a destination image");
+    base::raise(
+        described() +
+        ": needs the state that the forward kernel's encode or resultState made; without one, set the properties "
+        "and give a destination image");
   const nn::ForwardRecord& r = *nn::Access::record(*state);
   doAdopt(r, sourceImages);
-  return ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat::None, r.sourceWidth, r.sourceHeight,
-                                          r.channels + destinationFeatureChannelOffset_, sourceImages[1]->numberOfImages(),
-                                          MTL::TextureUsage::ShaderRead | MTL::TextureUsage::ShaderWrite);
+  return ImageDescriptor::imageDescriptor(
+      ImageFeatureChannelFormat::None, r.sourceWidth, r.sourceHeight, r.channels + destinationFeatureChannelOffset_,
+      sourceImages[1]->numberOfImages(), MTL::TextureUsage::ShaderRead | MTL::TextureUsage::ShaderWrite);
 }
 
 void CNNGradientKernel::doAdopt(const nn::ForwardRecord& r, const std::vector<Ref<Image>>&) {
   Source &g = sources_[0], &s = sources_[1];
-  g.offset = {static_cast<std::ptrdiff_t>(r.clip.origin.x) - r.offset.x, static_cast<std::ptrdiff_t>(r.clip.origin.y) - r.offset.y, 0};
+  g.offset = {static_cast<std::ptrdiff_t>(r.clip.origin.x) - r.offset.x,
+              static_cast<std::ptrdiff_t>(r.clip.origin.y) - r.offset.y, 0};
   g.featureChannelOffset = r.destinationFeatureChannelOffset;
   g.featureChannelMaxCount = r.channels;
   g.edgeMode = ImageEdgeMode::Zero;
@@ -221,7 +248,8 @@ void CNNGradientKernel::doAdopt(const nn::ForwardRecord& r, const std::vector<Re
 
 // --- CNNMultiaryKernel ----------------------------------------------------------------------------------------------
 
-CNNMultiaryKernel::CNNMultiaryKernel(const Ref<MTL::Device>& device, std::size_t sourceCount) : CNNKernelBase(device, sourceCount) {
+CNNMultiaryKernel::CNNMultiaryKernel(const Ref<MTL::Device>& device, std::size_t sourceCount)
+    : CNNKernelBase(device, sourceCount) {
   if (sourceCount == 0) base::raise("CNNMultiaryKernel: sourceCount is 0; a kernel reads at least one image");
 }
 
@@ -233,45 +261,57 @@ CNNKernelBase::Source& CNNMultiaryKernel::source(std::size_t index) {
 void CNNMultiaryKernel::setSourceFeatureChannelOffset(std::size_t offset, std::size_t index) {
   source(index).featureChannelOffset = multipleOf4(described(), "sourceFeatureChannelOffset", offset);
 }
-void CNNMultiaryKernel::setSourceFeatureChannelMaxCount(std::size_t count, std::size_t index) { source(index).featureChannelMaxCount = count; }
-void CNNMultiaryKernel::setEdgeMode(ImageEdgeMode mode, std::size_t index) { source(index).edgeMode = known(described(), mode); }
+void CNNMultiaryKernel::setSourceFeatureChannelMaxCount(std::size_t count, std::size_t index) {
+  source(index).featureChannelMaxCount = count;
+}
+void CNNMultiaryKernel::setEdgeMode(ImageEdgeMode mode, std::size_t index) {
+  source(index).edgeMode = known(described(), mode);
+}
 
-void CNNMultiaryKernel::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const std::vector<Ref<Image>>& sourceImages,
-                               const Ref<Image>& destinationImage) {
+void CNNMultiaryKernel::encode(const Ref<MTL::CommandBuffer>& commandBuffer,
+                               const std::vector<Ref<Image>>& sourceImages, const Ref<Image>& destinationImage) {
   encodeTo(commandBuffer, wrap(sourceImages), {}, ImageBatch{destinationImage}, false);
 }
-void CNNMultiaryKernel::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const std::vector<ImageBatch>& sourceImages,
-                                    const ImageBatch& destinationImages) {
+void CNNMultiaryKernel::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer,
+                                    const std::vector<ImageBatch>& sourceImages, const ImageBatch& destinationImages) {
   encodeTo(commandBuffer, sourceImages, {}, destinationImages, true);
 }
-Ref<Image> CNNMultiaryKernel::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const std::vector<Ref<Image>>& sourceImages) {
+Ref<Image> CNNMultiaryKernel::encode(const Ref<MTL::CommandBuffer>& commandBuffer,
+                                     const std::vector<Ref<Image>>& sourceImages) {
   return encodeNew(commandBuffer, wrap(sourceImages), {}, nullptr, false, false)[0];
 }
-ImageBatch CNNMultiaryKernel::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const std::vector<ImageBatch>& sourceImages) {
+ImageBatch CNNMultiaryKernel::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer,
+                                          const std::vector<ImageBatch>& sourceImages) {
   return encodeNew(commandBuffer, sourceImages, {}, nullptr, false, true);
 }
-Ref<Image> CNNMultiaryKernel::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const std::vector<Ref<Image>>& sourceImages,
-                                     Ref<State>* destinationState, bool destinationStateIsTemporary) {
+Ref<Image> CNNMultiaryKernel::encode(const Ref<MTL::CommandBuffer>& commandBuffer,
+                                     const std::vector<Ref<Image>>& sourceImages, Ref<State>* destinationState,
+                                     bool destinationStateIsTemporary) {
   StateBatch states;
-  Ref<Image> result = encodeNew(commandBuffer, wrap(sourceImages), {}, destinationState ? &states : nullptr, destinationStateIsTemporary, false)[0];
+  Ref<Image> result = encodeNew(commandBuffer, wrap(sourceImages), {}, destinationState ? &states : nullptr,
+                                destinationStateIsTemporary, false)[0];
   if (destinationState) *destinationState = firstOf(states);
   return result;
 }
-ImageBatch CNNMultiaryKernel::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const std::vector<ImageBatch>& sourceImages,
-                                          StateBatch* destinationStates, bool destinationStateIsTemporary) {
+ImageBatch CNNMultiaryKernel::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer,
+                                          const std::vector<ImageBatch>& sourceImages, StateBatch* destinationStates,
+                                          bool destinationStateIsTemporary) {
   return encodeNew(commandBuffer, sourceImages, {}, destinationStates, destinationStateIsTemporary, true);
 }
-Ref<State> CNNMultiaryKernel::resultState(const std::vector<Ref<Image>>& sourceImages, const std::vector<Ref<State>>& sourceStates,
+Ref<State> CNNMultiaryKernel::resultState(const std::vector<Ref<Image>>& sourceImages,
+                                          const std::vector<Ref<State>>& sourceStates,
                                           const Ref<Image>& destinationImage) {
   return firstOf(makeResultStates(nullptr, wrap(sourceImages), wrap(sourceStates), ImageBatch{destinationImage}));
 }
-StateBatch CNNMultiaryKernel::resultStateBatch(const std::vector<ImageBatch>& sourceImages, const std::vector<StateBatch>& sourceStates,
+StateBatch CNNMultiaryKernel::resultStateBatch(const std::vector<ImageBatch>& sourceImages,
+                                               const std::vector<StateBatch>& sourceStates,
                                                const ImageBatch& destinationImage) {
   return makeResultStates(nullptr, sourceImages, sourceStates, destinationImage);
 }
 Ref<State> CNNMultiaryKernel::temporaryResultState(const Ref<MTL::CommandBuffer>& commandBuffer,
                                                    const std::vector<Ref<Image>>& sourceImages,
-                                                   const std::vector<Ref<State>>& sourceStates, const Ref<Image>& destinationImage) {
+                                                   const std::vector<Ref<State>>& sourceStates,
+                                                   const Ref<Image>& destinationImage) {
   return firstOf(makeResultStates(commandBuffer, wrap(sourceImages), wrap(sourceStates), ImageBatch{destinationImage}));
 }
 StateBatch CNNMultiaryKernel::temporaryResultStateBatch(const Ref<MTL::CommandBuffer>& commandBuffer,

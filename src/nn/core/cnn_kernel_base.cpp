@@ -17,7 +17,8 @@ std::vector<Ref<Image>> firstOf(const std::vector<ImageBatch>& batches) {
 }
 
 /// Restores the properties that sizing a result changes, unless the encode went through.
-template <class T> class Restore {
+template <class T>
+class Restore {
  public:
   explicit Restore(T& value) : value_(value), before_(value) {}
   ~Restore() {
@@ -34,13 +35,16 @@ template <class T> class Restore {
 }  // namespace
 
 CNNKernelBase::CNNKernelBase(const Ref<MTL::Device>& device, std::size_t sourceCount)
-    : Kernel(device), sources_(sourceCount),
-      padding_(NNDefaultPadding::padding(NNPaddingMethod::AlignCentered | NNPaddingMethod::AddRemainderToTopLeft | NNPaddingMethod::SizeSame)),
+    : Kernel(device),
+      sources_(sourceCount),
+      padding_(NNDefaultPadding::padding(NNPaddingMethod::AlignCentered | NNPaddingMethod::AddRemainderToTopLeft |
+                                         NNPaddingMethod::SizeSame)),
       allocator_(TemporaryImage::defaultAllocator()) {}
 
 void CNNKernelBase::setDestinationFeatureChannelOffset(std::size_t offset) {
   if (offset % 4 != 0)
-    base::raise(described() + ".destinationFeatureChannelOffset: " + std::to_string(offset) + " is not a multiple of 4");
+    base::raise(described() + ".destinationFeatureChannelOffset: " + std::to_string(offset) +
+                " is not a multiple of 4");
   destinationFeatureChannelOffset_ = offset;
 }
 
@@ -50,15 +54,18 @@ void CNNKernelBase::setPadding(const Ref<NNPadding>& padding) {
 }
 
 void CNNKernelBase::setDestinationImageAllocator(const Ref<ImageAllocator>& allocator) {
-  if (!allocator) base::raise(described() + ".destinationImageAllocator: null; use Image::defaultAllocator() or TemporaryImage::defaultAllocator()");
+  if (!allocator)
+    base::raise(
+        described() +
+        ".destinationImageAllocator: null; use Image::defaultAllocator() or TemporaryImage::defaultAllocator()");
   allocator_ = allocator;
 }
 
 Ref<ImageDescriptor> CNNKernelBase::destinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
                                                                const std::vector<Ref<State>>& sourceStates) {
   if (sourceImages.size() != sources_.size())
-    base::raise(described() + ".destinationImageDescriptor: " + std::to_string(sourceImages.size()) + " source images given, the kernel reads " +
-                std::to_string(sources_.size()));
+    base::raise(described() + ".destinationImageDescriptor: " + std::to_string(sourceImages.size()) +
+                " source images given, the kernel reads " + std::to_string(sources_.size()));
   for (const auto& image : sourceImages)
     if (!image) base::raise(described() + ".destinationImageDescriptor: a source image is null");
   const Ref<Kernel> me = self<Kernel>();
@@ -67,7 +74,8 @@ Ref<ImageDescriptor> CNNKernelBase::destinationImageDescriptor(const std::vector
     if (state) d = state->destinationImageDescriptor(sourceImages, sourceStates, me, d);
   if ((padding_->paddingMethod() & NNPaddingMethod::Custom) == NNPaddingMethod::Custom)
     d = padding_->destinationImageDescriptor(sourceImages, sourceStates, me, d);
-  if (!d) base::raise(described() + ": the padding policy returned no descriptor; return the suggested one, changed or not");
+  if (!d)
+    base::raise(described() + ": the padding policy returned no descriptor; return the suggested one, changed or not");
   if (d->channelFormat() == ImageFeatureChannelFormat::None) d->setChannelFormat(ImageFeatureChannelFormat::Float16);
   return d;
 }
@@ -78,12 +86,14 @@ Ref<ImageDescriptor> CNNKernelBase::doDestinationImageDescriptor(const std::vect
   const Image& image = *sourceImages[0];
   const auto method = static_cast<std::uint32_t>(padding_->paddingMethod());
   const auto fit = [&](std::size_t in, std::size_t k, std::size_t stride, std::size_t dilation, bool vertical) {
-    const maths::AxisFit f = maths::fitForward(static_cast<std::int64_t>(in),
-                                               maths::dilatedExtent(static_cast<std::int64_t>(k), static_cast<std::int64_t>(dilation)),
-                                               static_cast<std::int64_t>(stride), maths::paddingAxis(method, vertical));
+    const maths::AxisFit f =
+        maths::fitForward(static_cast<std::int64_t>(in),
+                          maths::dilatedExtent(static_cast<std::int64_t>(k), static_cast<std::int64_t>(dilation)),
+                          static_cast<std::int64_t>(stride), maths::paddingAxis(method, vertical));
     if (f.out < 1)
-      base::raise(described() + ": a window of " + std::to_string(k) + (vertical ? " rows" : " columns") + " finds no place in a source of " +
-                  std::to_string(in) + (vertical ? " rows" : " columns") + " under the padding policy; use size same or a larger source");
+      base::raise(described() + ": a window of " + std::to_string(k) + (vertical ? " rows" : " columns") +
+                  " finds no place in a source of " + std::to_string(in) + (vertical ? " rows" : " columns") +
+                  " under the padding policy; use size same or a larger source");
     return f;
   };
   const maths::AxisFit x = fit(image.width(), s.kernelWidth, s.strideX, s.dilationX, false);
@@ -91,10 +101,11 @@ Ref<ImageDescriptor> CNNKernelBase::doDestinationImageDescriptor(const std::vect
   s.offset.x = x.offset;
   s.offset.y = y.offset;
   if (s.featureChannelOffset >= image.featureChannels())
-    base::raise(described() + ": the source has " + std::to_string(image.featureChannels()) + " feature channels, reading starts at " +
-                std::to_string(s.featureChannelOffset));
+    base::raise(described() + ": the source has " + std::to_string(image.featureChannels()) +
+                " feature channels, reading starts at " + std::to_string(s.featureChannelOffset));
   const std::size_t used = std::min(s.featureChannelMaxCount, image.featureChannels() - s.featureChannelOffset);
-  auto d = ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat::None, static_cast<std::size_t>(x.out), static_cast<std::size_t>(y.out),
+  auto d = ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat::None, static_cast<std::size_t>(x.out),
+                                            static_cast<std::size_t>(y.out),
                                             doDestinationChannels({used}) + destinationFeatureChannelOffset_);
   d->setNumberOfImages(image.numberOfImages());
   return d;
@@ -107,12 +118,13 @@ void CNNKernelBase::encodeTo(const Ref<MTL::CommandBuffer>& commandBuffer, const
   nn::Encoder(*this, commandBuffer, batch ? "encodeBatch" : "encode").encode(sources, states, destinations, batch);
 }
 
-ImageBatch CNNKernelBase::encodeNew(const Ref<MTL::CommandBuffer>& commandBuffer, const std::vector<ImageBatch>& sources,
-                                    const StateBatch& gradientStates, StateBatch* resultStates, bool resultStatesAreTemporary,
-                                    bool batch) {
+ImageBatch CNNKernelBase::encodeNew(const Ref<MTL::CommandBuffer>& commandBuffer,
+                                    const std::vector<ImageBatch>& sources, const StateBatch& gradientStates,
+                                    StateBatch* resultStates, bool resultStatesAreTemporary, bool batch) {
   nn::Encoder encoder(*this, commandBuffer, batch ? "encodeBatch" : "encode");
   for (const ImageBatch& b : sources)
-    if (b.empty() || !b.front()) base::raise(described() + (batch ? ".encodeBatch" : ".encode") + ": a source image is null or its batch empty");
+    if (b.empty() || !b.front())
+      base::raise(described() + (batch ? ".encodeBatch" : ".encode") + ": a source image is null or its batch empty");
   Restore sourcesBefore(sources_);
   Restore clipBefore(clipRect_);
   std::vector<Ref<State>> states;
@@ -122,7 +134,9 @@ ImageBatch CNNKernelBase::encodeNew(const Ref<MTL::CommandBuffer>& commandBuffer
   const Ref<Kernel> me = self<Kernel>();
   ImageBatch destinations = batch ? allocator_->imageBatch(commandBuffer, descriptor, me, count)
                                   : ImageBatch{allocator_->image(commandBuffer, descriptor, me)};
-  if (destinations.size() != count) base::raise(described() + ": the image allocator made " + std::to_string(destinations.size()) + " images of " + std::to_string(count));
+  if (destinations.size() != count)
+    base::raise(described() + ": the image allocator made " + std::to_string(destinations.size()) + " images of " +
+                std::to_string(count));
   StateBatch made;
   if (resultStates)
     made = makeResultStates(resultStatesAreTemporary ? commandBuffer : nullptr, sources, {}, destinations);
@@ -136,7 +150,8 @@ ImageBatch CNNKernelBase::encodeNew(const Ref<MTL::CommandBuffer>& commandBuffer
 }
 
 StateBatch CNNKernelBase::makeResultStates(const Ref<MTL::CommandBuffer>& commandBufferIfTemporary,
-                                           const std::vector<ImageBatch>& sources, const std::vector<StateBatch>& sourceStates,
+                                           const std::vector<ImageBatch>& sources,
+                                           const std::vector<StateBatch>& sourceStates,
                                            const ImageBatch& destinations) {
   const Source& s = sources_[0];
   StateBatch made;
@@ -163,7 +178,8 @@ StateBatch CNNKernelBase::makeResultStates(const Ref<MTL::CommandBuffer>& comman
     f.edgeMode = s.edgeMode;
     f.sourceFeatureChannelOffset = s.featureChannelOffset;
     f.destinationFeatureChannelOffset = destinationFeatureChannelOffset_;
-    f.channels = std::min(s.featureChannelMaxCount, r.source->featureChannels() - std::min(s.featureChannelOffset, r.source->featureChannels()));
+    f.channels = std::min(s.featureChannelMaxCount,
+                          r.source->featureChannels() - std::min(s.featureChannelOffset, r.source->featureChannels()));
     f.kernelWidth = s.kernelWidth;
     f.kernelHeight = s.kernelHeight;
     f.strideX = s.strideX;

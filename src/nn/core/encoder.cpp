@@ -54,7 +54,9 @@ bool joined(const MPS::ImageBatch& images, Tensor* tensor) {
 }
 
 Encoder::Encoder(MPS::CNNKernelBase& kernel, const Ref<MTL::CommandBuffer>& commandBuffer, const char* method)
-    : kernel_(kernel), commandBuffer_(commandBuffer), where_(Access::described(kernel) + "." + method),
+    : kernel_(kernel),
+      commandBuffer_(commandBuffer),
+      where_(Access::described(kernel) + "." + method),
       list_(commandBuffer ? commandBuffer : (base::raise(where_ + ": commandBuffer is null"), commandBuffer)) {
   if (commandBuffer->device() != kernel.device())
     refuse("the kernel belongs to device " + kernel.device()->identifier() + ", the command buffer to " +
@@ -65,14 +67,17 @@ void Encoder::refuse(const std::string& text) const { base::raise(where_ + ": " 
 
 void Encoder::checkImage(const MPS::Image& image, const std::string& role, MTL::TextureUsage use) const {
   if (image.device() != kernel_.device())
-    refuse(role + " belongs to device " + image.device()->identifier() + ", the kernel to " + kernel_.device()->identifier());
+    refuse(role + " belongs to device " + image.device()->identifier() + ", the kernel to " +
+           kernel_.device()->identifier());
   if (const auto* t = dynamic_cast<const MPS::TemporaryImage*>(&image)) {
     if (t->readCount() == 0)
-      refuse(role + " (" + Access::described(image) + ") is used up: its readCount is 0 and its storage may be another's; raise "
-                    "readCount before the encode that read it last");
+      refuse(role + " (" + Access::described(image) +
+             ") is used up: its readCount is 0 and its storage may be another's; raise "
+             "readCount before the encode that read it last");
     const rt::StorageRef& storage = Access::storage(image);
     if (storage->temporary() && storage->owner() != rt::Access::state(commandBuffer_))
-      refuse(role + " is a temporary image of another command buffer; temporaries live in the buffer they were made for");
+      refuse(role +
+             " is a temporary image of another command buffer; temporaries live in the buffer they were made for");
   }
   if (!kernel_.skipsValidation() && !hasUse(image.usage(), use))
     refuse(role + " was made without " + (use == MTL::TextureUsage::ShaderRead ? "ShaderRead" : "ShaderWrite") +
@@ -86,23 +91,28 @@ void Encoder::checkBatch(const MPS::ImageBatch& images, const std::string& role,
     checkImage(*images[i], name, use);
     if (images.size() == 1) continue;
     const MPS::Image &a = *images[0], &b = *images[i];
-    if (b.numberOfImages() != 1) refuse(name + " holds " + std::to_string(b.numberOfImages()) + " images; in a batch each holds one");
+    if (b.numberOfImages() != 1)
+      refuse(name + " holds " + std::to_string(b.numberOfImages()) + " images; in a batch each holds one");
     if (a.width() != b.width() || a.height() != b.height() || a.featureChannels() != b.featureChannels() ||
         a.featureChannelFormat() != b.featureChannelFormat())
-      refuse(name + " is " + size2(b.width(), b.height()) + " x " + std::to_string(b.featureChannels()) + ", the first of the batch " +
-             size2(a.width(), a.height()) + " x " + std::to_string(a.featureChannels()) + "; a batch has one size and format");
+      refuse(name + " is " + size2(b.width(), b.height()) + " x " + std::to_string(b.featureChannels()) +
+             ", the first of the batch " + size2(a.width(), a.height()) + " x " + std::to_string(a.featureChannels()) +
+             "; a batch has one size and format");
   }
 }
 
 void Encoder::checkStates(const MPS::StateBatch& states, std::size_t count) const {
   if (states.empty()) return;
   if (states.size() != count)
-    refuse(std::to_string(states.size()) + " states for " + std::to_string(count) + " images; give one state per image");
+    refuse(std::to_string(states.size()) + " states for " + std::to_string(count) +
+           " images; give one state per image");
   for (const auto& s : states) {
     if (!s) continue;
-    if (Access::device(*s) != kernel_.device()) refuse("the state " + Access::described(*s) + " belongs to another device");
+    if (Access::device(*s) != kernel_.device())
+      refuse("the state " + Access::described(*s) + " belongs to another device");
     if (s->isTemporary() && s->readCount() == 0)
-      refuse("the state " + Access::described(*s) + " is used up: its readCount is 0; raise readCount before the encode that read it last");
+      refuse("the state " + Access::described(*s) +
+             " is used up: its readCount is 0; raise readCount before the encode that read it last");
   }
 }
 
@@ -138,11 +148,13 @@ MTL::Region Encoder::effectiveRegion(const MPS::Image& destination, const MPS::I
   const auto firstSource = static_cast<std::size_t>(oz);
   const std::size_t haveS = source.numberOfImages(), haveD = destination.numberOfImages();
   r.origin.z = clip.origin.z;
-  if (firstSource > haveS || clip.origin.z > haveD) refuse("offset.z or clipRect.origin.z lies beyond the images there are");
+  if (firstSource > haveS || clip.origin.z > haveD)
+    refuse("offset.z or clipRect.origin.z lies beyond the images there are");
   r.size.depth = clip.size.depth == kAll ? std::min(haveD - clip.origin.z, haveS - firstSource) : clip.size.depth;
   if (firstSource + r.size.depth > haveS || clip.origin.z + r.size.depth > haveD)
-    refuse("clipRect asks for " + std::to_string(r.size.depth) + " images, the source has " + std::to_string(haveS - firstSource) +
-           " from offset.z on, the destination " + std::to_string(haveD - clip.origin.z));
+    refuse("clipRect asks for " + std::to_string(r.size.depth) + " images, the source has " +
+           std::to_string(haveS - firstSource) + " from offset.z on, the destination " +
+           std::to_string(haveD - clip.origin.z));
   return r;
 }
 
@@ -157,11 +169,13 @@ Tensor Encoder::gather(const MPS::ImageBatch& images, std::int64_t firstImage, s
   return t;
 }
 
-void Encoder::addSource(Call& call, std::size_t index, const MPS::ImageBatch& images, const MTL::Region& region, bool batch) {
+void Encoder::addSource(Call& call, std::size_t index, const MPS::ImageBatch& images, const MTL::Region& region,
+                        bool batch) {
   const auto& s = kernel_.sources_[index];
   const std::size_t channels = images[0]->featureChannels();
   if (s.featureChannelOffset >= channels)
-    refuse("the source has " + std::to_string(channels) + " feature channels, reading starts at " + std::to_string(s.featureChannelOffset));
+    refuse("the source has " + std::to_string(channels) + " feature channels, reading starts at " +
+           std::to_string(s.featureChannelOffset));
   const std::size_t used = std::min(s.featureChannelMaxCount, channels - s.featureChannelOffset);
   if (used == 0) refuse("sourceFeatureChannelMaxCount is 0; nothing would be read");
   Tensor t = gather(images, s.offset.z, static_cast<std::int64_t>(region.size.depth), batch)
@@ -185,12 +199,17 @@ void Encoder::encode(const std::vector<MPS::ImageBatch>& sources, const MPS::Sta
   const std::size_t count = destinations.size();
   if (count == 0 || sources[0].empty()) refuse("the batch is empty; give at least one image");
   for (std::size_t i = 0; i < sources.size(); ++i) {
-    const std::string role = sources.size() == 1 ? "source" : i == 0 ? "primary source" : i == 1 ? "secondary source" : "source " + std::to_string(i);
+    const std::string role = sources.size() == 1 ? "source"
+                             : i == 0            ? "primary source"
+                             : i == 1            ? "secondary source"
+                                                 : "source " + std::to_string(i);
     if (sources[i].size() != count)
-      refuse(std::to_string(sources[i].size()) + " images as " + role + ", " + std::to_string(count) + " as destination; counts must match");
+      refuse(std::to_string(sources[i].size()) + " images as " + role + ", " + std::to_string(count) +
+             " as destination; counts must match");
     checkBatch(sources[i], role, MTL::TextureUsage::ShaderRead);
     if (!kernel_.doSupportsEdgeMode(kernel_.sources_[i].edgeMode))
-      refuse("edge mode " + std::to_string(static_cast<std::size_t>(kernel_.sources_[i].edgeMode)) + " is not one this kernel knows; use Zero or Clamp");
+      refuse("edge mode " + std::to_string(static_cast<std::size_t>(kernel_.sources_[i].edgeMode)) +
+             " is not one this kernel knows; use Zero or Clamp");
   }
   checkBatch(destinations, "destination", MTL::TextureUsage::ShaderWrite);
   checkStates(states, count);
@@ -208,8 +227,9 @@ void Encoder::encode(const std::vector<MPS::ImageBatch>& sources, const MPS::Sta
     const auto first = static_cast<std::int64_t>(kernel_.destinationFeatureChannelOffset_);
     const prim::View one = Access::view(*destinations[0]);
     if (first + written > one.dim(3))
-      refuse("the destination has " + std::to_string(one.dim(3)) + " feature channels, the kernel writes " + std::to_string(written) +
-             " from channel " + std::to_string(first) + " on; make it at least " + std::to_string(first + written) + " channels");
+      refuse("the destination has " + std::to_string(one.dim(3)) + " feature channels, the kernel writes " +
+             std::to_string(written) + " from channel " + std::to_string(first) + " on; make it at least " +
+             std::to_string(first + written) + " channels");
 
     const auto regionOf = [&](const Tensor& t) {
       return t.slice(1, static_cast<std::int64_t>(region.origin.y), static_cast<std::int64_t>(region.size.height))
@@ -218,10 +238,13 @@ void Encoder::encode(const std::vector<MPS::ImageBatch>& sources, const MPS::Sta
     };
     Tensor whole;
     if (joined(destinations, &whole)) {
-      call.destination = regionOf(batch ? whole : whole.slice(0, static_cast<std::int64_t>(region.origin.z), static_cast<std::int64_t>(region.size.depth)));
+      call.destination = regionOf(batch ? whole
+                                        : whole.slice(0, static_cast<std::int64_t>(region.origin.z),
+                                                      static_cast<std::int64_t>(region.size.depth)));
       kernel_.doEncode(call);
     } else {
-      call.destination = list_.temporaryImage(one.dtype, static_cast<std::int64_t>(count), static_cast<std::int64_t>(region.size.height),
+      call.destination = list_.temporaryImage(one.dtype, static_cast<std::int64_t>(count),
+                                              static_cast<std::int64_t>(region.size.height),
                                               static_cast<std::int64_t>(region.size.width), written);
       kernel_.doEncode(call);
       for (std::size_t i = 0; call.destinationWritten && i < count; ++i)

@@ -14,8 +14,8 @@ class Encoder {
   Encoder(MPS::CNNKernelBase& kernel, const Ref<MTL::CommandBuffer>& commandBuffer, const char* method);
 
   /// Into given images. Nothing is appended unless everything fits.
-  void encode(const std::vector<MPS::ImageBatch>& sources, const MPS::StateBatch& states, const MPS::ImageBatch& destinations,
-              bool batch, bool automatic = false);
+  void encode(const std::vector<MPS::ImageBatch>& sources, const MPS::StateBatch& states,
+              const MPS::ImageBatch& destinations, bool batch, bool automatic = false);
 
  private:
   [[noreturn]] void refuse(const std::string& text) const;

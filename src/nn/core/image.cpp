@@ -11,10 +11,14 @@ namespace kovar::nn {
 
 prim::DType dtypeOf(MPS::ImageFeatureChannelFormat format) {
   switch (format) {
-    case MPS::ImageFeatureChannelFormat::Unorm8: return prim::DType::Unorm8;
-    case MPS::ImageFeatureChannelFormat::Unorm16: return prim::DType::Unorm16;
-    case MPS::ImageFeatureChannelFormat::Float32: return prim::DType::F32;
-    default: return prim::DType::F16;
+    case MPS::ImageFeatureChannelFormat::Unorm8:
+      return prim::DType::Unorm8;
+    case MPS::ImageFeatureChannelFormat::Unorm16:
+      return prim::DType::Unorm16;
+    case MPS::ImageFeatureChannelFormat::Float32:
+      return prim::DType::F32;
+    default:
+      return prim::DType::F16;
   }
 }
 
@@ -29,14 +33,15 @@ std::size_t storageBytes(const MPS::ImageDescriptor& d, std::size_t images) {
 void checkDescriptor(const char* what, const Ref<MPS::ImageDescriptor>& d) {
   if (!d) base::raise(std::string(what) + ": imageDescriptor is null");
   if (d->width() == 0 || d->height() == 0 || d->featureChannels() == 0 || d->numberOfImages() == 0)
-    base::raise(std::string(what) + ": " + std::to_string(d->width()) + " x " + std::to_string(d->height()) + " pixels, " +
-                std::to_string(d->featureChannels()) + " channels, " + std::to_string(d->numberOfImages()) +
-                " images; each must be at least 1");
+    base::raise(std::string(what) + ": " + std::to_string(d->width()) + " x " + std::to_string(d->height()) +
+                " pixels, " + std::to_string(d->featureChannels()) + " channels, " +
+                std::to_string(d->numberOfImages()) + " images; each must be at least 1");
   const auto format = d->channelFormat();
   if (format == MPS::ImageFeatureChannelFormat::None || format > MPS::ImageFeatureChannelFormat::Float32)
     base::raise(std::string(what) + ": channelFormat is not set; use Unorm8, Unorm16, Float16 or Float32");
   constexpr std::size_t kMost = std::size_t{1} << 40;
-  const double bytes = double(d->width()) * double(d->height()) * double(slices(d->featureChannels())) * 16.0 * double(d->numberOfImages());
+  const double bytes = double(d->width()) * double(d->height()) * double(slices(d->featureChannels())) * 16.0 *
+                       double(d->numberOfImages());
   if (bytes > double(kMost)) base::raise(std::string(what) + ": the image would need more than 2^40 bytes");
 }
 
@@ -70,13 +75,14 @@ prim::View Access::view(const MPS::Image& image) {
   const auto& p = image.placement_;
   const auto lanes = static_cast<std::int64_t>(p.pixelLanes);
   const auto w = static_cast<std::int64_t>(image.width()), h = static_cast<std::int64_t>(image.height());
-  return prim::View::image(dtypeOf(image.featureChannelFormat()), static_cast<std::int64_t>(image.numberOfImages()), h, w,
-                           static_cast<std::int64_t>(image.featureChannels()), lanes,
-                           static_cast<std::int64_t>(p.firstImage) * h * w * lanes + static_cast<std::int64_t>(p.firstLane));
+  return prim::View::image(
+      dtypeOf(image.featureChannelFormat()), static_cast<std::int64_t>(image.numberOfImages()), h, w,
+      static_cast<std::int64_t>(image.featureChannels()), lanes,
+      static_cast<std::int64_t>(p.firstImage) * h * w * lanes + static_cast<std::int64_t>(p.firstLane));
 }
 
-MPS::ImageBatch Access::temporaryBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<MPS::ImageDescriptor>& descriptor,
-                                       std::size_t count) {
+MPS::ImageBatch Access::temporaryBatch(const Ref<MTL::CommandBuffer>& commandBuffer,
+                                       const Ref<MPS::ImageDescriptor>& descriptor, std::size_t count) {
   checkDescriptor("TemporaryImage", descriptor);
   auto d = descriptor->copy();
   d->setStorageMode(MTL::StorageMode::Private);
@@ -96,7 +102,8 @@ MPS::ImageBatch Access::imageBatch(const Ref<MTL::Device>& device, const Ref<MPS
                                    std::size_t count) {
   checkDescriptor("Image", descriptor);
   auto d = descriptor->copy();
-  auto storage = std::make_shared<rt::Storage>(rt::Access::state(device), storageBytes(*d, d->numberOfImages() * count));
+  auto storage =
+      std::make_shared<rt::Storage>(rt::Access::state(device), storageBytes(*d, d->numberOfImages() * count));
   MPS::ImageBatch batch;
   for (std::size_t i = 0; i < count; ++i) {
     Placement p;
@@ -107,7 +114,8 @@ MPS::ImageBatch Access::imageBatch(const Ref<MTL::Device>& device, const Ref<MPS
   return batch;
 }
 
-Ref<MPS::Image> Access::makeView(const Ref<MPS::Image>& parent, Ref<MPS::ImageDescriptor> descriptor, Placement placement) {
+Ref<MPS::Image> Access::makeView(const Ref<MPS::Image>& parent, Ref<MPS::ImageDescriptor> descriptor,
+                                 Placement placement) {
   if (std::dynamic_pointer_cast<MPS::TemporaryImage>(parent))
     return make<MPS::TemporaryImage>(parent->device(), std::move(descriptor), parent->storage_, placement, parent);
   return make<MPS::Image>(parent->device(), std::move(descriptor), parent->storage_, placement, parent);
@@ -143,12 +151,13 @@ MTL::PixelFormat ImageDescriptor::pixelFormat() const {
 
 Ref<ImageDescriptor> ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat channelFormat, std::size_t width,
                                                       std::size_t height, std::size_t featureChannels) {
-  return imageDescriptor(channelFormat, width, height, featureChannels, 1, MTL::TextureUsage::ShaderRead | MTL::TextureUsage::ShaderWrite);
+  return imageDescriptor(channelFormat, width, height, featureChannels, 1,
+                         MTL::TextureUsage::ShaderRead | MTL::TextureUsage::ShaderWrite);
 }
 
 Ref<ImageDescriptor> ImageDescriptor::imageDescriptor(ImageFeatureChannelFormat channelFormat, std::size_t width,
-                                                      std::size_t height, std::size_t featureChannels, std::size_t numberOfImages,
-                                                      MTL::TextureUsage usage) {
+                                                      std::size_t height, std::size_t featureChannels,
+                                                      std::size_t numberOfImages, MTL::TextureUsage usage) {
   auto d = std::make_shared<ImageDescriptor>();
   d->channelFormat_ = channelFormat;
   d->width_ = width;
@@ -166,8 +175,9 @@ Ref<ImageDescriptor> ImageDescriptor::copy() {
   return d;
 }
 
-ImageBatch ImageAllocator::imageBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<ImageDescriptor>& imageDescriptor,
-                                      const Ref<Kernel>& kernel, std::size_t count) {
+ImageBatch ImageAllocator::imageBatch(const Ref<MTL::CommandBuffer>& commandBuffer,
+                                      const Ref<ImageDescriptor>& imageDescriptor, const Ref<Kernel>& kernel,
+                                      std::size_t count) {
   ImageBatch batch;
   for (std::size_t i = 0; i < count; ++i) batch.push_back(image(commandBuffer, imageDescriptor, kernel));
   return batch;
@@ -178,9 +188,12 @@ Ref<ImageAllocator> Image::defaultAllocator() {
   return allocator;
 }
 
-Image::Image(Ref<MTL::Device> device, Ref<ImageDescriptor> descriptor, std::shared_ptr<rt::Storage> storage, Placement placement,
-             Ref<Image> parent)
-    : device_(std::move(device)), descriptor_(std::move(descriptor)), storage_(std::move(storage)), placement_(placement),
+Image::Image(Ref<MTL::Device> device, Ref<ImageDescriptor> descriptor, std::shared_ptr<rt::Storage> storage,
+             Placement placement, Ref<Image> parent)
+    : device_(std::move(device)),
+      descriptor_(std::move(descriptor)),
+      storage_(std::move(storage)),
+      placement_(placement),
       parent_(std::move(parent)) {}
 
 Image::Image(const Ref<MTL::Device>& device, const Ref<ImageDescriptor>& imageDescriptor) : device_(device) {
@@ -194,7 +207,8 @@ Image::Image(const Ref<MTL::Device>& device, const Ref<ImageDescriptor>& imageDe
 Image::Image(const Ref<Image>& parentImage, Range sliceRange, std::size_t featureChannels) : parent_(parentImage) {
   if (!parentImage) base::raise("Image: parentImage is null");
   if (std::dynamic_pointer_cast<TemporaryImage>(parentImage))
-    base::raise(parentImage->described() + ": an ordinary view of a temporary image; use subImage or batchRepresentation");
+    base::raise(parentImage->described() +
+                ": an ordinary view of a temporary image; use subImage or batchRepresentation");
   const std::size_t perImage = nn::slices(parentImage->featureChannels());
   const std::size_t wanted = nn::slices(featureChannels);
   if (featureChannels == 0 || sliceRange.length == 0 || sliceRange.length % wanted != 0 ||
@@ -205,7 +219,8 @@ Image::Image(const Ref<Image>& parentImage, Range sliceRange, std::size_t featur
                 std::to_string(perImage * parentImage->numberOfImages()));
   const std::size_t images = sliceRange.length / wanted;
   if (images > 1 && wanted != perImage)
-    base::raise(parentImage->described() + ": a view of several images needs all " + std::to_string(perImage) + " slices of each");
+    base::raise(parentImage->described() + ": a view of several images needs all " + std::to_string(perImage) +
+                " slices of each");
   device_ = parentImage->device_;
   descriptor_ = parentImage->descriptor_->copy();
   descriptor_->setFeatureChannels(featureChannels);
@@ -220,8 +235,9 @@ Image::Image(const Ref<MTL::Texture>& texture, std::size_t featureChannels) : ov
   if (!texture) base::raise("Image: texture is null");
   const std::size_t wanted = nn::slices(featureChannels);
   if (featureChannels == 0 || texture->arrayLength() % wanted != 0)
-    base::raise("Image: " + std::to_string(featureChannels) + " channels over a texture of " + std::to_string(texture->arrayLength()) +
-                " slices; the slices must be whole images of " + std::to_string(wanted));
+    base::raise("Image: " + std::to_string(featureChannels) + " channels over a texture of " +
+                std::to_string(texture->arrayLength()) + " slices; the slices must be whole images of " +
+                std::to_string(wanted));
   const rt::Access::TextureLayout layout = rt::Access::layout(*texture);
   const std::size_t images = texture->arrayLength() / wanted;
   if (images > 1 && layout.slicesPerImage != wanted)
@@ -230,16 +246,22 @@ Image::Image(const Ref<MTL::Texture>& texture, std::size_t featureChannels) : ov
                 "; make the image first and take its texture()");
   ImageFeatureChannelFormat format;
   switch (MTL::bytesPerTexel(texture->pixelFormat()) / MTL::lanesOf(texture->pixelFormat())) {
-    case 1: format = ImageFeatureChannelFormat::Unorm8; break;
-    case 4: format = ImageFeatureChannelFormat::Float32; break;
+    case 1:
+      format = ImageFeatureChannelFormat::Unorm8;
+      break;
+    case 4:
+      format = ImageFeatureChannelFormat::Float32;
+      break;
     default:
-      format = texture->pixelFormat() == MTL::PixelFormat::R16Unorm || texture->pixelFormat() == MTL::PixelFormat::RG16Unorm ||
+      format = texture->pixelFormat() == MTL::PixelFormat::R16Unorm ||
+                       texture->pixelFormat() == MTL::PixelFormat::RG16Unorm ||
                        texture->pixelFormat() == MTL::PixelFormat::RGBA16Unorm
                    ? ImageFeatureChannelFormat::Unorm16
                    : ImageFeatureChannelFormat::Float16;
   }
   device_ = texture->device();
-  descriptor_ = ImageDescriptor::imageDescriptor(format, texture->width(), texture->height(), featureChannels, images, texture->usage());
+  descriptor_ = ImageDescriptor::imageDescriptor(format, texture->width(), texture->height(), featureChannels, images,
+                                                 texture->usage());
   descriptor_->setStorageMode(texture->storageMode());
   storage_ = rt::Access::storage(texture);
   placement_ = {layout.pixelLanes, layout.firstImage, layout.firstLane};
@@ -253,11 +275,16 @@ MTL::TextureType Image::textureType() const {
 
 std::size_t Image::precision() const {
   switch (featureChannelFormat()) {
-    case ImageFeatureChannelFormat::Unorm8: return 8;
-    case ImageFeatureChannelFormat::Unorm16: return 16;
-    case ImageFeatureChannelFormat::Float16: return 11;
-    case ImageFeatureChannelFormat::Float32: return 24;
-    default: return 0;
+    case ImageFeatureChannelFormat::Unorm8:
+      return 8;
+    case ImageFeatureChannelFormat::Unorm16:
+      return 16;
+    case ImageFeatureChannelFormat::Float16:
+      return 11;
+    case ImageFeatureChannelFormat::Float32:
+      return 24;
+    default:
+      return 0;
   }
 }
 
@@ -274,7 +301,8 @@ Ref<MTL::Texture> Image::texture() const {
   d->setArrayLength(perImage * numberOfImages());
   d->setUsage(usage());
   d->setStorageMode(descriptor_->storageMode());
-  texture_ = rt::Access::makeTexture(device_, d, storage_, {placement_.pixelLanes, placement_.firstImage, placement_.firstLane, perImage});
+  texture_ = rt::Access::makeTexture(device_, d, storage_,
+                                     {placement_.pixelLanes, placement_.firstImage, placement_.firstLane, perImage});
   return texture_;
 }
 
@@ -302,8 +330,9 @@ ImageBatch Image::batchRepresentation() { return batchRepresentation({0, numberO
 
 Ref<Image> Image::subImage(Range range) {
   if (range.location % 4 != 0 || range.length % 4 != 0 || range.length == 0 || range.location >= featureChannels())
-    base::raise(described() + ".subImage: channels " + std::to_string(range.location) + " + " + std::to_string(range.length) +
-                " of " + std::to_string(featureChannels()) + "; location and length must be multiples of 4 inside the image");
+    base::raise(described() + ".subImage: channels " + std::to_string(range.location) + " + " +
+                std::to_string(range.length) + " of " + std::to_string(featureChannels()) +
+                "; location and length must be multiples of 4 inside the image");
   auto d = descriptor_->copy();
   d->setFeatureChannels(std::min(range.length, featureChannels() - range.location));
   Placement p = placement_;
@@ -311,7 +340,9 @@ Ref<Image> Image::subImage(Range range) {
   return Access::makeView(self<Image>(), d, p);
 }
 
-std::size_t Image::resourceSize() { return parent_ || overTexture_ ? 0 : nn::storageBytes(*descriptor_, numberOfImages()); }
+std::size_t Image::resourceSize() {
+  return parent_ || overTexture_ ? 0 : nn::storageBytes(*descriptor_, numberOfImages());
+}
 
 PurgeableState Image::setPurgeableState(PurgeableState state) {
   if (!storage_->allocated() && !storage_->madeTemporary()) return PurgeableState::AllocationDeferred;
@@ -324,11 +355,13 @@ void Image::synchronize(const Ref<MTL::CommandBuffer>& commandBuffer) {
   rt::Access::state(commandBuffer)->keepAlive(storage_);
 }
 
-TemporaryImage::TemporaryImage(Ref<MTL::Device> device, Ref<ImageDescriptor> descriptor, std::shared_ptr<rt::Storage> storage,
-                               Placement placement, Ref<Image> parent)
+TemporaryImage::TemporaryImage(Ref<MTL::Device> device, Ref<ImageDescriptor> descriptor,
+                               std::shared_ptr<rt::Storage> storage, Placement placement, Ref<Image> parent)
     : Image(std::move(device), std::move(descriptor), std::move(storage), placement, std::move(parent)) {
-  if (auto* p = dynamic_cast<TemporaryImage*>(parent_.get())) p->setReadCount(p->readCount() + 1);
-  else ++storage_->live;
+  if (auto* p = dynamic_cast<TemporaryImage*>(parent_.get()))
+    p->setReadCount(p->readCount() + 1);
+  else
+    ++storage_->live;
 }
 
 TemporaryImage::~TemporaryImage() {
@@ -342,12 +375,15 @@ TemporaryImage::~TemporaryImage() {
 
 void TemporaryImage::setReadCount(std::size_t readCount) {
   if (readCount_ == 0)
-    base::raise(described() + ".setReadCount: the image is used up (readCount 0), its storage may be another's by now; raise the "
-                              "count before the last read");
+    base::raise(described() +
+                ".setReadCount: the image is used up (readCount 0), its storage may be another's by now; raise the "
+                "count before the last read");
   readCount_ = readCount;
   if (readCount_ != 0) return;
-  if (auto* p = dynamic_cast<TemporaryImage*>(parent_.get())) p->setReadCount(p->readCount_ - 1);
-  else --storage_->live;
+  if (auto* p = dynamic_cast<TemporaryImage*>(parent_.get()))
+    p->setReadCount(p->readCount_ - 1);
+  else
+    --storage_->live;
 }
 
 Ref<ImageAllocator> TemporaryImage::defaultAllocator() {
@@ -374,15 +410,17 @@ Ref<TemporaryImage> TemporaryImage::temporaryImage(const Ref<MTL::CommandBuffer>
                                                    std::size_t featureChannels) {
   if (!commandBuffer || !textureDescriptor) base::raise("TemporaryImage: commandBuffer or textureDescriptor is null");
   const Image shape(commandBuffer->device()->newTexture(textureDescriptor), featureChannels);
-  return temporaryImage(commandBuffer, ImageDescriptor::imageDescriptor(shape.featureChannelFormat(), shape.width(), shape.height(),
-                                                                        featureChannels, shape.numberOfImages(), shape.usage()));
+  return temporaryImage(commandBuffer,
+                        ImageDescriptor::imageDescriptor(shape.featureChannelFormat(), shape.width(), shape.height(),
+                                                         featureChannels, shape.numberOfImages(), shape.usage()));
 }
 
 void TemporaryImage::prefetchStorage(const Ref<MTL::CommandBuffer>&, const std::vector<Ref<ImageDescriptor>>&) {}
 
 namespace {
 
-template <class Fn> std::size_t forEachDistinct(const ImageBatch& batch, Fn&& fn) {
+template <class Fn>
+std::size_t forEachDistinct(const ImageBatch& batch, Fn&& fn) {
   std::size_t distinct = 0;
   for (std::size_t i = 0; i < batch.size(); ++i) {
     const auto here = batch.begin() + static_cast<std::ptrdiff_t>(i);
@@ -399,7 +437,8 @@ std::size_t imageBatchIncrementReadCount(const ImageBatch& batch, std::ptrdiff_t
   return forEachDistinct(batch, [&](const Ref<Image>& image, std::size_t) {
     auto* t = dynamic_cast<TemporaryImage*>(image.get());
     if (t && t->readCount() != 0)
-      t->setReadCount(static_cast<std::size_t>(std::max<std::ptrdiff_t>(0, static_cast<std::ptrdiff_t>(t->readCount()) + amount)));
+      t->setReadCount(
+          static_cast<std::size_t>(std::max<std::ptrdiff_t>(0, static_cast<std::ptrdiff_t>(t->readCount()) + amount)));
     return true;
   });
 }
@@ -420,8 +459,9 @@ std::size_t imageBatchResourceSize(const ImageBatch& batch) {
   return bytes;
 }
 
-std::ptrdiff_t imageBatchIterate(const ImageBatch& batch,
-                                 const std::function<std::ptrdiff_t(const Ref<Image>& image, std::size_t index)>& iteratorBlock) {
+std::ptrdiff_t imageBatchIterate(
+    const ImageBatch& batch,
+    const std::function<std::ptrdiff_t(const Ref<Image>& image, std::size_t index)>& iteratorBlock) {
   constexpr std::ptrdiff_t kGoOn = std::numeric_limits<std::ptrdiff_t>::min();
   std::ptrdiff_t last = kGoOn;
   forEachDistinct(batch, [&](const Ref<Image>& image, std::size_t index) {

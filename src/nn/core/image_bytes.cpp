@@ -36,17 +36,20 @@ void check(const Transfer& t, const void* bytes) {
   if (!bytes) refuse(t, "dataBytes is null");
   if (storage->madeTemporary())
     refuse(t, "the host cannot reach a temporary image; encode into an Image of your own and read that");
-  if (t.region.origin.x + t.region.size.width > image.width() || t.region.origin.y + t.region.size.height > image.height())
+  if (t.region.origin.x + t.region.size.width > image.width() ||
+      t.region.origin.y + t.region.size.height > image.height())
     refuse(t, "region (" + std::to_string(t.region.origin.x) + ", " + std::to_string(t.region.origin.y) + ") + " +
-                  std::to_string(t.region.size.width) + " x " + std::to_string(t.region.size.height) + " reaches beyond the image of " +
-                  std::to_string(image.width()) + " x " + std::to_string(image.height()));
+                  std::to_string(t.region.size.width) + " x " + std::to_string(t.region.size.height) +
+                  " reaches beyond the image of " + std::to_string(image.width()) + " x " +
+                  std::to_string(image.height()));
   if (t.firstImage + t.region.size.depth > image.numberOfImages())
     refuse(t, "images " + std::to_string(t.firstImage) + " + " + std::to_string(t.region.size.depth) + " of " +
                   std::to_string(image.numberOfImages()) + "; region.size.depth counts images");
   const std::size_t rounded = (image.featureChannels() + 3) / 4 * 4;
   if (count == 0 || f0 % 4 != 0 || (f0 != 0 && count % 4 != 0 && f0 + count != image.featureChannels()) ||
       f0 + count > (f0 == 0 ? rounded : image.featureChannels()))
-    refuse(t, "channels " + std::to_string(f0) + " + " + std::to_string(count) + " of " + std::to_string(image.featureChannels()) +
+    refuse(t, "channels " + std::to_string(f0) + " + " + std::to_string(count) + " of " +
+                  std::to_string(image.featureChannels()) +
                   "; the offset must be a multiple of 4, the count too unless the offset is 0, both within the image");
 }
 
@@ -64,13 +67,16 @@ HostLayout hostLayout(const Transfer& t, std::size_t elementBytes, std::size_t b
     l.column = bytesPerColumn ? bytesPerColumn : elementBytes;
     l.image = bytesPerImage ? bytesPerImage : l.channel * count;
   }
-  if (t.region.size.height > 1 && bytesPerRow < (t.region.size.width - 1) * l.column + (l.channel == elementBytes ? count * elementBytes : elementBytes))
-    refuse(t, "bytesPerRow is " + std::to_string(bytesPerRow) + ", a row of " + std::to_string(t.region.size.width) + " pixels needs more");
+  if (t.region.size.height > 1 && bytesPerRow < (t.region.size.width - 1) * l.column +
+                                                    (l.channel == elementBytes ? count * elementBytes : elementBytes))
+    refuse(t, "bytesPerRow is " + std::to_string(bytesPerRow) + ", a row of " + std::to_string(t.region.size.width) +
+                  " pixels needs more");
   return l;
 }
 
 /// Calls move(host, device, bytes) for every run of bytes that lies together on both sides.
-template <class Move> void walk(const Transfer& t, const HostLayout& host, Move&& move) {
+template <class Move>
+void walk(const Transfer& t, const HostLayout& host, Move&& move) {
   const prim::View view = nn::Access::view(t.image);
   const std::size_t element = prim::sizeOf(view.dtype);
   std::byte* base = base::unwrap(nn::Access::storage(t.image)->data());
@@ -81,10 +87,12 @@ template <class Move> void walk(const Transfer& t, const HostLayout& host, Move&
       for (std::size_t x = 0; x < t.region.size.width; ++x) {
         const std::int64_t at = view.offset + static_cast<std::int64_t>(t.firstImage + n) * view.stride(0) +
                                 static_cast<std::int64_t>(t.region.origin.y + y) * view.stride(1) +
-                                static_cast<std::int64_t>(t.region.origin.x + x) * view.stride(2) + static_cast<std::int64_t>(f0);
+                                static_cast<std::int64_t>(t.region.origin.x + x) * view.stride(2) +
+                                static_cast<std::int64_t>(f0);
         std::byte* device = base + static_cast<std::size_t>(at) * element;
         const std::size_t pixel = n * host.image + y * host.row + x * host.column;
-        if (together) move(pixel, device, count * element);
+        if (together)
+          move(pixel, device, count * element);
         else
           for (std::size_t f = 0; f < count; ++f) move(pixel + f * host.channel, device + f * element, element);
       }
@@ -96,21 +104,28 @@ void Image::readBytes(void* dataBytes, DataLayout dataLayout, std::size_t bytesP
                       MTL::Region region, ImageReadWriteParams featureChannelInfo, std::size_t imageIndex) {
   const Transfer t{*this, "readBytes", dataLayout, region, featureChannelInfo, imageIndex + region.origin.z};
   check(t, dataBytes);
-  const HostLayout host = hostLayout(t, prim::sizeOf(nn::dtypeOf(featureChannelFormat())), 0, bytesPerRow, bytesPerImage);
-  walk(t, host, [&](std::size_t at, std::byte* device, std::size_t n) { std::memcpy(static_cast<std::byte*>(dataBytes) + at, device, n); });
+  const HostLayout host =
+      hostLayout(t, prim::sizeOf(nn::dtypeOf(featureChannelFormat())), 0, bytesPerRow, bytesPerImage);
+  walk(t, host, [&](std::size_t at, std::byte* device, std::size_t n) {
+    std::memcpy(static_cast<std::byte*>(dataBytes) + at, device, n);
+  });
 }
 
-void Image::writeBytes(const void* dataBytes, DataLayout dataLayout, std::size_t bytesPerColumn, std::size_t bytesPerRow,
-                       std::size_t bytesPerImage, MTL::Region region, ImageReadWriteParams featureChannelInfo,
-                       std::size_t imageIndex) {
+void Image::writeBytes(const void* dataBytes, DataLayout dataLayout, std::size_t bytesPerColumn,
+                       std::size_t bytesPerRow, std::size_t bytesPerImage, MTL::Region region,
+                       ImageReadWriteParams featureChannelInfo, std::size_t imageIndex) {
   const Transfer t{*this, "writeBytes", dataLayout, region, featureChannelInfo, imageIndex + region.origin.z};
   check(t, dataBytes);
-  const HostLayout host = hostLayout(t, prim::sizeOf(nn::dtypeOf(featureChannelFormat())), bytesPerColumn, bytesPerRow, bytesPerImage);
+  const HostLayout host =
+      hostLayout(t, prim::sizeOf(nn::dtypeOf(featureChannelFormat())), bytesPerColumn, bytesPerRow, bytesPerImage);
   // Lanes beyond the image's channels stay 0, whatever the caller's buffer holds there.
   Transfer kept = t;
   kept.channels.numberOfFeatureChannelsToReadWrite =
-      std::min(featureChannelInfo.numberOfFeatureChannelsToReadWrite, featureChannels() - featureChannelInfo.featureChannelOffset);
-  walk(kept, host, [&](std::size_t at, std::byte* device, std::size_t n) { std::memcpy(device, static_cast<const std::byte*>(dataBytes) + at, n); });
+      std::min(featureChannelInfo.numberOfFeatureChannelsToReadWrite,
+               featureChannels() - featureChannelInfo.featureChannelOffset);
+  walk(kept, host, [&](std::size_t at, std::byte* device, std::size_t n) {
+    std::memcpy(device, static_cast<const std::byte*>(dataBytes) + at, n);
+  });
   storage_->derived.clear();
 }
 
@@ -132,13 +147,15 @@ void Image::writeBytes(const void* dataBytes, DataLayout dataLayout, std::size_t
 void Image::readBytes(void* dataBytes, DataLayout dataLayout, std::size_t imageIndex) {
   const std::size_t element = prim::sizeOf(nn::dtypeOf(featureChannelFormat()));
   const std::size_t perPixel = dataLayout == DataLayout::HeightxWidthxFeatureChannels ? featureChannels() : 1;
-  readBytes(dataBytes, dataLayout, width() * perPixel * element, {{0, 0, 0}, {width(), height(), 1}}, {0, featureChannels()}, imageIndex);
+  readBytes(dataBytes, dataLayout, width() * perPixel * element, {{0, 0, 0}, {width(), height(), 1}},
+            {0, featureChannels()}, imageIndex);
 }
 
 void Image::writeBytes(const void* dataBytes, DataLayout dataLayout, std::size_t imageIndex) {
   const std::size_t element = prim::sizeOf(nn::dtypeOf(featureChannelFormat()));
   const std::size_t perPixel = dataLayout == DataLayout::HeightxWidthxFeatureChannels ? featureChannels() : 1;
-  writeBytes(dataBytes, dataLayout, width() * perPixel * element, {{0, 0, 0}, {width(), height(), 1}}, {0, featureChannels()}, imageIndex);
+  writeBytes(dataBytes, dataLayout, width() * perPixel * element, {{0, 0, 0}, {width(), height(), 1}},
+             {0, featureChannels()}, imageIndex);
 }
 
 }  // namespace kovar::MPS

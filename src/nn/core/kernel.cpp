@@ -17,9 +17,13 @@ Kernel::~Kernel() = default;
 
 Ref<Kernel> Kernel::copy(const Ref<MTL::Device>& device) { return doCopy(device ? device : device_); }
 
-Ref<Kernel> Kernel::doCopy(const Ref<MTL::Device>&) { base::raise(described() + ".copy: objects of this class cannot be copied"); }
+Ref<Kernel> Kernel::doCopy(const Ref<MTL::Device>&) {
+  base::raise(described() + ".copy: objects of this class cannot be copied");
+}
 
-std::string Kernel::described() const { return label_.empty() ? className() : std::string(className()) + " \"" + label_ + "\""; }
+std::string Kernel::described() const {
+  return label_.empty() ? className() : std::string(className()) + " \"" + label_ + "\"";
+}
 
 std::size_t sizeofMPSDataType(DataType type) {
   constexpr std::uint32_t kBits = 0xffff;

@@ -9,8 +9,9 @@
 
 namespace kovar::MPS {
 
-Ref<ImageDescriptor> NNPadding::destinationImageDescriptor(const std::vector<Ref<Image>>&, const std::vector<Ref<State>>&,
-                                                           const Ref<Kernel>&, const Ref<ImageDescriptor>& suggestedDescriptor) {
+Ref<ImageDescriptor> NNPadding::destinationImageDescriptor(const std::vector<Ref<Image>>&,
+                                                           const std::vector<Ref<State>>&, const Ref<Kernel>&,
+                                                           const Ref<ImageDescriptor>& suggestedDescriptor) {
   return suggestedDescriptor;
 }
 
@@ -33,7 +34,9 @@ Ref<NNDefaultPadding> NNDefaultPadding::padding(NNPaddingMethod method) {
   return p;
 }
 
-Ref<NNDefaultPadding> NNDefaultPadding::paddingForTensorflowAveragePooling() { return padding(kTensorflow | NNPaddingMethod::SizeSame); }
+Ref<NNDefaultPadding> NNDefaultPadding::paddingForTensorflowAveragePooling() {
+  return padding(kTensorflow | NNPaddingMethod::SizeSame);
+}
 
 Ref<NNDefaultPadding> NNDefaultPadding::paddingForTensorflowAveragePoolingValidOnly() {
   return padding(kTensorflow | NNPaddingMethod::SizeValidOnly);
@@ -46,7 +49,8 @@ std::string NNDefaultPadding::label() {
   return std::string(kSize[bits >> 4 & 3]) + ", " + kAlign[bits & 3];
 }
 
-Ref<ImageDescriptor> NNDefaultPadding::destinationImageDescriptor(const std::vector<Ref<Image>>&, const std::vector<Ref<State>>&,
+Ref<ImageDescriptor> NNDefaultPadding::destinationImageDescriptor(const std::vector<Ref<Image>>&,
+                                                                  const std::vector<Ref<State>>&,
                                                                   const Ref<Kernel>& kernel,
                                                                   const Ref<ImageDescriptor>& suggestedDescriptor) {
   if ((method_ & NNPaddingMethod::Custom) != NNPaddingMethod::Custom) return suggestedDescriptor;

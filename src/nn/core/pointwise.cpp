@@ -41,8 +41,9 @@ void encodeThroughForward(Call& call, const std::function<void(const Tensor&, co
   const auto* state = call.states.empty() ? nullptr : dynamic_cast<const MPS::NNGradientState*>(call.states[0].get());
   const ForwardRecord* r = state ? Access::record(*state).get() : nullptr;
   const Tensor& g = call.sources[0];  // cut to the region that the forward kernel wrote
-  const bool translated = r && call.automatic &&
-                          (r->offset.x != 0 || r->offset.y != 0 || g.h() != call.destination.h() || g.w() != call.destination.w());
+  const bool translated =
+      r && call.automatic &&
+      (r->offset.x != 0 || r->offset.y != 0 || g.h() != call.destination.h() || g.w() != call.destination.w());
   if (!translated) {
     body(call.aligned(0), call.destination, false);
     return;
@@ -73,7 +74,8 @@ void encodePointwiseGradient(Call& call, const std::vector<Tensor>& extra, const
   });
 }
 
-Tensor channelVector(const rt::StorageRef& storage, std::int64_t n, std::int64_t h, std::int64_t w, std::int64_t channels) {
+Tensor channelVector(const rt::StorageRef& storage, std::int64_t n, std::int64_t h, std::int64_t w,
+                     std::int64_t channels) {
   prim::View v;
   v.dtype = prim::DType::F32;
   v.rank = 4;

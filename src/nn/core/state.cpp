@@ -12,7 +12,8 @@ State::State(const Ref<MTL::Device>& device) : device_(device) {
   if (!device) base::raise("State: device is null");
 }
 
-State::State(const Ref<MTL::CommandBuffer>& commandBuffer) : commandBuffer_(commandBuffer), temporary_(true), readCount_(1) {
+State::State(const Ref<MTL::CommandBuffer>& commandBuffer)
+    : commandBuffer_(commandBuffer), temporary_(true), readCount_(1) {
   if (!commandBuffer) base::raise("State.temporaryState: commandBuffer is null");
   device_ = commandBuffer->device();
 }
@@ -67,10 +68,12 @@ Ref<State> State::temporaryState(const Ref<MTL::CommandBuffer>& commandBuffer,
   return temporaryState(commandBuffer, StateResourceList::resourceList(textureDescriptor));
 }
 
-Ref<State> State::temporaryState(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<StateResourceList>& resourceList) {
+Ref<State> State::temporaryState(const Ref<MTL::CommandBuffer>& commandBuffer,
+                                 const Ref<StateResourceList>& resourceList) {
   Ref<State> s = temporaryState(commandBuffer);
   if (!resourceList) base::raise("State.temporaryState: resourceList is null");
-  for (const auto& t : resourceList->textures_) s->slots_.push_back({StateResourceType::Texture, 0, t->copy(), nullptr});
+  for (const auto& t : resourceList->textures_)
+    s->slots_.push_back({StateResourceType::Texture, 0, t->copy(), nullptr});
   for (std::size_t bytes : resourceList->buffers_) s->addBuffer(bytes);
   return s;
 }
@@ -106,7 +109,8 @@ Ref<MTL::Resource> State::resource(std::size_t index, bool allocateMemory) {
     } else {
       storage = std::make_shared<rt::Storage>(rt::Access::state(device_), slot.bytes);
     }
-    slot.resource = rt::Access::makeBuffer(device_, slot.bytes, temporary_ ? MTL::StorageMode::Private : MTL::StorageMode::Shared, storage);
+    slot.resource = rt::Access::makeBuffer(device_, slot.bytes,
+                                           temporary_ ? MTL::StorageMode::Private : MTL::StorageMode::Shared, storage);
   } else {
     slot.resource = device_->newTexture(slot.texture);
   }
@@ -122,7 +126,8 @@ Ref<MTL::Buffer> State::buffer(std::size_t index) const {
 void State::setReadCount(std::size_t readCount) {
   if (!temporary_) base::raise(described() + ".setReadCount: only temporary states have a read count");
   if (readCount_ == 0)
-    base::raise(described() + ".setReadCount: the state is used up (readCount 0); raise the count before the last read");
+    base::raise(described() +
+                ".setReadCount: the state is used up (readCount 0); raise the count before the last read");
   readCount_ = readCount;
   if (readCount_ == 0) release();
 }
@@ -144,8 +149,10 @@ StateTextureInfo State::textureInfo(std::size_t index) {
     info.textureType = t.textureType();
     info.usage = t.usage();
   };
-  if (slot.texture) fill(*slot.texture);
-  else fill(dynamic_cast<const MTL::Texture&>(*slot.resource));
+  if (slot.texture)
+    fill(*slot.texture);
+  else
+    fill(dynamic_cast<const MTL::Texture&>(*slot.resource));
   return info;
 }
 
@@ -162,35 +169,45 @@ void State::synchronize(const Ref<MTL::CommandBuffer>& commandBuffer) {
 std::size_t State::resourceSize() {
   std::size_t bytes = 0;
   for (const Slot& s : slots_) {
-    if (s.type == StateResourceType::Buffer) bytes += s.bytes;
-    else if (s.texture) bytes += s.texture->width() * s.texture->height() * s.texture->arrayLength() * MTL::bytesPerTexel(s.texture->pixelFormat());
-    else if (s.resource) bytes += rt::Access::storage(s.resource)->bytes();
+    if (s.type == StateResourceType::Buffer)
+      bytes += s.bytes;
+    else if (s.texture)
+      bytes += s.texture->width() * s.texture->height() * s.texture->arrayLength() *
+               MTL::bytesPerTexel(s.texture->pixelFormat());
+    else if (s.resource)
+      bytes += rt::Access::storage(s.resource)->bytes();
   }
   return bytes;
 }
 
 Ref<ImageDescriptor> State::destinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
-                                                       const std::vector<Ref<State>>& sourceStates, const Ref<Kernel>& kernel,
+                                                       const std::vector<Ref<State>>& sourceStates,
+                                                       const Ref<Kernel>& kernel,
                                                        const Ref<ImageDescriptor>& suggestedDescriptor) {
   return doDestinationImageDescriptor(sourceImages, sourceStates, kernel, suggestedDescriptor);
 }
 
 Ref<ImageDescriptor> State::doDestinationImageDescriptor(const std::vector<Ref<Image>>&, const std::vector<Ref<State>>&,
-                                                         const Ref<Kernel>&, const Ref<ImageDescriptor>& suggestedDescriptor) {
+                                                         const Ref<Kernel>&,
+                                                         const Ref<ImageDescriptor>& suggestedDescriptor) {
   return suggestedDescriptor;
 }
 
-std::string State::described() const { return label_.empty() ? className() : std::string(className()) + " \"" + label_ + "\""; }
+std::string State::described() const {
+  return label_.empty() ? className() : std::string(className()) + " \"" + label_ + "\"";
+}
 
 NNGradientState::NNGradientState(const Ref<MTL::Device>& device, std::shared_ptr<const nn::ForwardRecord> record)
     : State(device), record_(std::move(record)) {}
-NNGradientState::NNGradientState(const Ref<MTL::CommandBuffer>& commandBuffer, std::shared_ptr<const nn::ForwardRecord> record)
+NNGradientState::NNGradientState(const Ref<MTL::CommandBuffer>& commandBuffer,
+                                 std::shared_ptr<const nn::ForwardRecord> record)
     : State(commandBuffer), record_(std::move(record)) {}
 NNGradientState::~NNGradientState() = default;
 
 namespace {
 
-template <class Fn> std::size_t forEachDistinct(const StateBatch& batch, Fn&& fn) {
+template <class Fn>
+std::size_t forEachDistinct(const StateBatch& batch, Fn&& fn) {
   std::size_t distinct = 0;
   for (std::size_t i = 0; i < batch.size(); ++i) {
     const auto here = batch.begin() + static_cast<std::ptrdiff_t>(i);
@@ -206,7 +223,8 @@ template <class Fn> std::size_t forEachDistinct(const StateBatch& batch, Fn&& fn
 std::size_t stateBatchIncrementReadCount(const StateBatch& batch, std::ptrdiff_t amount) {
   return forEachDistinct(batch, [&](const Ref<State>& s) {
     if (s->readCount() != 0)
-      s->setReadCount(static_cast<std::size_t>(std::max<std::ptrdiff_t>(0, static_cast<std::ptrdiff_t>(s->readCount()) + amount)));
+      s->setReadCount(
+          static_cast<std::size_t>(std::max<std::ptrdiff_t>(0, static_cast<std::ptrdiff_t>(s->readCount()) + amount)));
   });
 }
 

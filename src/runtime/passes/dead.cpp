@@ -15,7 +15,8 @@ void dropDead(prim::OpList& list) {
   for (auto op = list.ops.rbegin(); op != list.ops.rend(); ++op) {
     const auto args = list.argsOf(*op);
     const bool stays = std::holds_alternative<prim::Call>(op->prim) ||
-                       std::any_of(args.begin(), args.end(), [&](const prim::Arg& a) { return prim::writes(a.access) && wanted[a.storage]; });
+                       std::any_of(args.begin(), args.end(),
+                                   [&](const prim::Arg& a) { return prim::writes(a.access) && wanted[a.storage]; });
     if (!stays) continue;
     for (const prim::Arg& a : args)
       if (prim::reads(a.access)) wanted[a.storage] = true;

@@ -13,20 +13,23 @@ struct Rename {
 
 std::optional<Rename> renameOf(const prim::OpList& list, const prim::Op& op) {
   const auto* copy = std::get_if<prim::Copy>(&op.prim);
-  if (!copy || copy->direction != prim::Direction::Forward || copy->accumulate || op.predicates >= 0) return std::nullopt;
+  if (!copy || copy->direction != prim::Direction::Forward || copy->accumulate || op.predicates >= 0)
+    return std::nullopt;
   if (copy->shift != decltype(copy->shift){}) return std::nullopt;
   const prim::Arg &src = list.args[op.firstArg], &dst = list.args[op.firstArg + 1];
   if (src.storage == dst.storage || !(src.view == dst.view)) return std::nullopt;
   if (list.storages[src.storage].bytes != list.storages[dst.storage].bytes) return std::nullopt;
-  if (!src.view.dense() || static_cast<std::size_t>(src.view.elements()) * prim::sizeOf(src.view.dtype) != list.storages[src.storage].bytes)
+  if (!src.view.dense() ||
+      static_cast<std::size_t>(src.view.elements()) * prim::sizeOf(src.view.dtype) != list.storages[src.storage].bytes)
     return std::nullopt;
   return Rename{src.storage, dst.storage};
 }
 
 bool touches(const prim::OpList& list, const prim::Op& op, std::uint32_t storage, bool writesOnly) {
   const auto args = list.argsOf(op);
-  return std::any_of(args.begin(), args.end(),
-                     [&](const prim::Arg& a) { return a.storage == storage && (!writesOnly || prim::writes(a.access)); });
+  return std::any_of(args.begin(), args.end(), [&](const prim::Arg& a) {
+    return a.storage == storage && (!writesOnly || prim::writes(a.access));
+  });
 }
 
 bool plain(const prim::OpList& list, std::size_t first, std::size_t last, std::uint32_t storage) {
@@ -52,7 +55,8 @@ void elideCopies(prim::OpList& list) {
 
     const auto back = renameOf(list, list.ops[last]);
     const bool returns = last > i && back && back->from == temp && back->to == original;
-    // Between the two copies the original must not be looked at (when the temporary changes) or changed (when it does not).
+    // Between the two copies the original must not be looked at (when the temporary changes) or changed (when it does
+    // not).
     bool alone = true, unchanged = true, originalWritten = false;
     for (std::size_t j = i + 1; j <= last; ++j) {
       if (returns && j == last) break;

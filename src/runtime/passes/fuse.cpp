@@ -7,7 +7,8 @@ namespace kovar::rt {
 namespace {
 
 prim::Program* postOf(prim::Prim& p) {
-  if (auto* c = std::get_if<prim::Conv>(&p)) return c->direction == prim::Direction::Weights || c->accumulate ? nullptr : &c->post;
+  if (auto* c = std::get_if<prim::Conv>(&p))
+    return c->direction == prim::Direction::Weights || c->accumulate ? nullptr : &c->post;
   if (auto* m = std::get_if<prim::Matmul>(&p)) return m->accumulate || m->rowSum ? nullptr : &m->post;
   if (auto* l = std::get_if<prim::Pool>(&p)) return l->direction == prim::Direction::Forward ? &l->post : nullptr;
   return nullptr;
@@ -15,7 +16,8 @@ prim::Program* postOf(prim::Prim& p) {
 
 /// Which argument of a producer is its destination.
 std::uint32_t destinationOf(const prim::Prim& p) {
-  if (const auto* c = std::get_if<prim::Conv>(&p)) return c->direction == prim::Direction::Data ? 2 : 2 + (c->bias ? 1 : 0);
+  if (const auto* c = std::get_if<prim::Conv>(&p))
+    return c->direction == prim::Direction::Data ? 2 : 2 + (c->bias ? 1 : 0);
   if (const auto* m = std::get_if<prim::Matmul>(&p)) return 2 + (m->bias ? 1 : 0);
   return 1;
 }
@@ -83,7 +85,8 @@ class Fuser {
 
   bool append(std::size_t producer, std::size_t reader, const prim::Program& program, const prim::Arg& dst) {
     const auto args = list_.argsOf(list_.ops[reader]);
-    // The reader's result becomes the producer's; it must be one, hold the same elements, and nobody may touch it earlier.
+    // The reader's result becomes the producer's; it must be one, hold the same elements, and nobody may touch it
+    // earlier.
     std::optional<std::size_t> out;
     std::vector<std::int32_t> newIndex(args.size(), -1);
     std::vector<prim::Arg> extra;

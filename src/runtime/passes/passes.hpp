@@ -1,6 +1,6 @@
 #pragma once
-// The steps between a list as encoded and a list that runs. Each takes a list and changes it in place; each can be tested
-// on its own. The order is that of planList().
+// The steps between a list as encoded and a list that runs. Each takes a list and changes it in place; each can be
+// tested on its own. The order is that of planList().
 
 #include <cstdint>
 #include <vector>
@@ -14,8 +14,8 @@ namespace kovar::rt {
 /// before anything wrote it. The text names the operation.
 base::Status verify(const prim::OpList& list);
 
-/// Drops copies that only rename memory: a temporary that begins as a copy of A, and ends as the copy back into A, becomes
-/// A; a temporary that is a plain copy of memory not written meanwhile is read where it came from.
+/// Drops copies that only rename memory: a temporary that begins as a copy of A, and ends as the copy back into A,
+/// becomes A; a temporary that is a plain copy of memory not written meanwhile is read where it came from.
 void elideCopies(prim::OpList& list);
 
 /// Keeps promotable float16 temporaries in float32.
@@ -29,7 +29,7 @@ void fuseElementwise(prim::OpList& list);
 void dropDead(prim::OpList& list);
 
 struct MemoryPlan {
-  std::vector<std::int64_t> place;      ///< per storage: byte offset, or -1 where it has memory of its own
+  std::vector<std::int64_t> place;     ///< per storage: byte offset, or -1 where it has memory of its own
   std::vector<std::uint32_t> lastUse;  ///< per storage
   std::size_t bytes = 0;
   std::size_t sum = 0;  ///< of all temporaries placed

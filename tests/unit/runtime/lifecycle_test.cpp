@@ -21,10 +21,12 @@ class Lifecycle : public ::testing::Test {
 
   static void encode(const Ref<MTL::CommandBuffer>& buffer, std::function<void()> fn) {
     ASSERT_TRUE(rt::Access::state(buffer)
-                    ->appendCall({}, [fn = std::move(fn)](auto) {
-                      fn();
-                      return base::Status{};
-                    }, {})
+                    ->appendCall({},
+                                 [fn = std::move(fn)](auto) {
+                                   fn();
+                                   return base::Status{};
+                                 },
+                                 {})
                     .ok());
   }
 };

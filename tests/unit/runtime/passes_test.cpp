@@ -39,7 +39,9 @@ class Builder {
 };
 
 View vec(std::int64_t n, DType type = DType::F32) { return View::contiguous(type, {1, n}); }
-View img(std::int64_t n, std::int64_t h, std::int64_t w, std::int64_t c) { return View::image(DType::F32, n, h, w, c, c); }
+View img(std::int64_t n, std::int64_t h, std::int64_t w, std::int64_t c) {
+  return View::image(DType::F32, n, h, w, c, c);
+}
 
 prim::Elementwise relu() {
   prim::Elementwise e;
@@ -76,7 +78,8 @@ prim::Elementwise addition(bool valueFirst = true) {
 
 prim::Conv conv1x1() { return {}; }
 
-// --- verify ---------------------------------------------------------------------------------------------------------------
+// --- verify
+// ---------------------------------------------------------------------------------------------------------------
 
 TEST(Verify, AcceptsAWellFormedList) {
   Builder b;
@@ -113,7 +116,8 @@ TEST(Verify, RefusesArgumentsThatDoNotFit) {
   EXPECT_NE(s.failure().text.find("operation #0 (elementwise"), std::string::npos) << s.failure().text;
 }
 
-// --- copies ---------------------------------------------------------------------------------------------------------------
+// --- copies
+// ---------------------------------------------------------------------------------------------------------------
 
 TEST(ElideCopies, UpdateInPlaceBecomesTheOriginal) {
   // export -> step in place -> reload
@@ -168,12 +172,14 @@ TEST(ElideCopies, KeepsConversionsAndParts) {
   EXPECT_EQ(b.list.ops.size(), 4u);
 }
 
-// --- formats --------------------------------------------------------------------------------------------------------------
+// --- formats
+// --------------------------------------------------------------------------------------------------------------
 
 TEST(Promote, HalfTemporariesBecomeFloat) {
   Builder b;
   const auto src = b.s(8), tmp = b.t(4, true), dst = b.s(8);
-  b.op(prim::Copy{}, {b.r(src, vec(8)), b.w(tmp, vec(8, DType::F16))}).op(prim::Copy{}, {b.r(tmp, vec(8, DType::F16)), b.w(dst, vec(8))});
+  b.op(prim::Copy{}, {b.r(src, vec(8)), b.w(tmp, vec(8, DType::F16))})
+      .op(prim::Copy{}, {b.r(tmp, vec(8, DType::F16)), b.w(dst, vec(8))});
   promoteTemporaries(b.list);
   EXPECT_EQ(b.list.storages[tmp].bytes, 32u);
   EXPECT_EQ(b.list.args[1].view.dtype, DType::F32);
@@ -192,12 +198,14 @@ TEST(Promote, LeavesWhatSomebodyLooksAtAsBits) {
   EXPECT_EQ(b.list.args[4].view.dtype, DType::F16);
 }
 
-// --- fusion ---------------------------------------------------------------------------------------------------------------
+// --- fusion
+// ---------------------------------------------------------------------------------------------------------------
 
 TEST(Fuse, NeuronAfterConvolution) {
   Builder b;
   const auto src = b.s(64), w = b.s(16), mid = b.t(64), dst = b.s(64);
-  b.op(conv1x1(), {b.r(src, img(1, 4, 4, 4)), b.r(w, View::contiguous(DType::F32, {4, 1, 1, 4})), b.w(mid, img(1, 4, 4, 4))})
+  b.op(conv1x1(),
+       {b.r(src, img(1, 4, 4, 4)), b.r(w, View::contiguous(DType::F32, {4, 1, 1, 4})), b.w(mid, img(1, 4, 4, 4))})
       .op(relu(), {b.r(mid, img(1, 4, 4, 4)), b.w(dst, img(1, 4, 4, 4))});
   fuseElementwise(b.list);
   ASSERT_EQ(b.list.ops.size(), 1u);
@@ -210,7 +218,8 @@ TEST(Fuse, NeuronAfterConvolution) {
 TEST(Fuse, ChainOfConvolutionNeuronAddition) {
   Builder b;
   const auto src = b.s(64), w = b.s(16), mid = b.t(64), mid2 = b.t(64), skip = b.s(64), dst = b.s(64);
-  b.op(conv1x1(), {b.r(src, img(1, 4, 4, 4)), b.r(w, View::contiguous(DType::F32, {4, 1, 1, 4})), b.w(mid, img(1, 4, 4, 4))})
+  b.op(conv1x1(),
+       {b.r(src, img(1, 4, 4, 4)), b.r(w, View::contiguous(DType::F32, {4, 1, 1, 4})), b.w(mid, img(1, 4, 4, 4))})
       .op(relu(), {b.r(mid, img(1, 4, 4, 4)), b.w(mid2, img(1, 4, 4, 4))})
       .op(addition(), {b.r(mid2, img(1, 4, 4, 4)), b.r(skip, img(1, 4, 4, 4)), b.w(dst, img(1, 4, 4, 4))});
   fuseElementwise(b.list);
@@ -225,7 +234,8 @@ TEST(Fuse, ChainOfConvolutionNeuronAddition) {
 TEST(Fuse, NotWhenTheValueBetweenHasAnotherReader) {
   Builder b;
   const auto src = b.s(64), w = b.s(16), mid = b.t(64), dst = b.s(64), other = b.s(64);
-  b.op(conv1x1(), {b.r(src, img(1, 4, 4, 4)), b.r(w, View::contiguous(DType::F32, {4, 1, 1, 4})), b.w(mid, img(1, 4, 4, 4))})
+  b.op(conv1x1(),
+       {b.r(src, img(1, 4, 4, 4)), b.r(w, View::contiguous(DType::F32, {4, 1, 1, 4})), b.w(mid, img(1, 4, 4, 4))})
       .op(relu(), {b.r(mid, img(1, 4, 4, 4)), b.w(dst, img(1, 4, 4, 4))})
       .op(relu(), {b.r(mid, img(1, 4, 4, 4)), b.w(other, img(1, 4, 4, 4))});
   fuseElementwise(b.list);
@@ -235,7 +245,8 @@ TEST(Fuse, NotWhenTheValueBetweenHasAnotherReader) {
 TEST(Fuse, NotWhenTheOtherOperandIsWrittenBetween) {
   Builder b;
   const auto src = b.s(64), w = b.s(16), mid = b.t(64), skip = b.s(64), dst = b.s(64);
-  b.op(conv1x1(), {b.r(src, img(1, 4, 4, 4)), b.r(w, View::contiguous(DType::F32, {4, 1, 1, 4})), b.w(mid, img(1, 4, 4, 4))})
+  b.op(conv1x1(),
+       {b.r(src, img(1, 4, 4, 4)), b.r(w, View::contiguous(DType::F32, {4, 1, 1, 4})), b.w(mid, img(1, 4, 4, 4))})
       .op(prim::Fill{2.f}, {b.w(skip, img(1, 4, 4, 4))})
       .op(addition(), {b.r(mid, img(1, 4, 4, 4)), b.r(skip, img(1, 4, 4, 4)), b.w(dst, img(1, 4, 4, 4))});
   fuseElementwise(b.list);
@@ -245,7 +256,8 @@ TEST(Fuse, NotWhenTheOtherOperandIsWrittenBetween) {
 TEST(Fuse, NotUnderAPredicate) {
   Builder b;
   const auto src = b.s(64), w = b.s(16), mid = b.t(64), dst = b.s(64), flag = b.s(1);
-  b.op(conv1x1(), {b.r(src, img(1, 4, 4, 4)), b.r(w, View::contiguous(DType::F32, {4, 1, 1, 4})), b.w(mid, img(1, 4, 4, 4))})
+  b.op(conv1x1(),
+       {b.r(src, img(1, 4, 4, 4)), b.r(w, View::contiguous(DType::F32, {4, 1, 1, 4})), b.w(mid, img(1, 4, 4, 4))})
       .op(relu(), {b.r(mid, img(1, 4, 4, 4)), b.w(dst, img(1, 4, 4, 4))});
   b.list.predicateSets.push_back({{flag, 0}});
   b.list.ops[1].predicates = 0;
@@ -257,13 +269,15 @@ TEST(Fuse, NotAcrossAPartialWrite) {
   // Only half of the channels of the intermediate are read: the views differ.
   Builder b;
   const auto src = b.s(64), w = b.s(16), mid = b.t(64), dst = b.s(64);
-  b.op(conv1x1(), {b.r(src, img(1, 4, 4, 4)), b.r(w, View::contiguous(DType::F32, {4, 1, 1, 4})), b.w(mid, img(1, 4, 4, 4))})
+  b.op(conv1x1(),
+       {b.r(src, img(1, 4, 4, 4)), b.r(w, View::contiguous(DType::F32, {4, 1, 1, 4})), b.w(mid, img(1, 4, 4, 4))})
       .op(relu(), {b.r(mid, img(1, 4, 4, 4).slice(3, 0, 2)), b.w(dst, img(1, 4, 4, 4).slice(3, 0, 2))});
   fuseElementwise(b.list);
   EXPECT_EQ(b.list.ops.size(), 2u);
 }
 
-// --- dead work ------------------------------------------------------------------------------------------------------------
+// --- dead work
+// ------------------------------------------------------------------------------------------------------------
 
 TEST(DropDead, RemovesWhatOnlyFeedsTheDead) {
   Builder b;
@@ -283,7 +297,8 @@ TEST(DropDead, KeepsCallsAndWhatTheyRead) {
   EXPECT_EQ(b.list.ops.size(), 2u);
 }
 
-// --- memory ---------------------------------------------------------------------------------------------------------------
+// --- memory
+// ---------------------------------------------------------------------------------------------------------------
 
 TEST(Memory, ChainsShareAndOverlapsDoNot) {
   Builder b;

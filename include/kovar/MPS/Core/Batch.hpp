@@ -11,9 +11,10 @@
 
 namespace kovar::MPS {
 
-/// A list of objects that are processed together. A vector of Ref with one addition: a batch of a derived class converts to
-/// a batch of its base.
-template <class T> class Batch {
+/// A list of objects that are processed together. A vector of Ref with one addition: a batch of a derived class
+/// converts to a batch of its base.
+template <class T>
+class Batch {
  public:
   using value_type = Ref<T>;
   using iterator = typename std::vector<Ref<T>>::iterator;

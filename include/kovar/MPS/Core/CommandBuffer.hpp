@@ -38,8 +38,8 @@ class HeapProvider {
   virtual void retireHeap(const Ref<MTL::Heap>&, double) {}
 };
 
-/// A command buffer that can be committed in pieces and whose work can be made conditional. It is used wherever a command
-/// buffer is. Several wrappers around one buffer combine their predicates: all words must be non-zero.
+/// A command buffer that can be committed in pieces and whose work can be made conditional. It is used wherever a
+/// command buffer is. Several wrappers around one buffer combine their predicates: all words must be non-zero.
 /// Implements MPSCommandBuffer.
 class CommandBuffer final : public MTL::CommandBuffer {
  public:
@@ -51,14 +51,15 @@ class CommandBuffer final : public MTL::CommandBuffer {
   Ref<MTL::CommandBuffer> commandBuffer() const { return wrapped_; }
   /// The innermost command buffer that work goes to now. commitAndContinue changes it.
   Ref<MTL::CommandBuffer> rootCommandBuffer() const { return root_; }
-  /// Work encoded from now on runs only if the word is non-zero; null: always. Effects at encode time (read counts, states)
-  /// happen regardless.
+  /// Work encoded from now on runs only if the word is non-zero; null: always. Effects at encode time (read counts,
+  /// states) happen regardless.
   Ref<Predicate> predicate() const { return predicate_; }
   void setPredicate(const Ref<Predicate>& predicate) { predicate_ = predicate; }
   Ref<HeapProvider> heapProvider() const { return heapProvider_; }
   void setHeapProvider(const Ref<HeapProvider>& heapProvider) { heapProvider_ = heapProvider; }
-  /// Commits the root and goes on with a new one on the same queue. Temporaries that still have a read count stay valid.
-  /// Completed handlers stay with the root they were added to; to wait for that one, take rootCommandBuffer() first.
+  /// Commits the root and goes on with a new one on the same queue. Temporaries that still have a read count stay
+  /// valid. Completed handlers stay with the root they were added to; to wait for that one, take rootCommandBuffer()
+  /// first.
   void commitAndContinue();
   /// A hint; memory is planned when the buffer is committed.
   void prefetchHeap(std::size_t workloadSize);

@@ -50,10 +50,11 @@ class ImageDescriptor final : public Object {
   MTL::TextureUsage usage() const { return usage_; }
   void setUsage(MTL::TextureUsage usage) { usage_ = usage; }
 
-  static Ref<ImageDescriptor> imageDescriptor(ImageFeatureChannelFormat channelFormat, std::size_t width, std::size_t height,
-                                              std::size_t featureChannels);
-  static Ref<ImageDescriptor> imageDescriptor(ImageFeatureChannelFormat channelFormat, std::size_t width, std::size_t height,
-                                              std::size_t featureChannels, std::size_t numberOfImages, MTL::TextureUsage usage);
+  static Ref<ImageDescriptor> imageDescriptor(ImageFeatureChannelFormat channelFormat, std::size_t width,
+                                              std::size_t height, std::size_t featureChannels);
+  static Ref<ImageDescriptor> imageDescriptor(ImageFeatureChannelFormat channelFormat, std::size_t width,
+                                              std::size_t height, std::size_t featureChannels,
+                                              std::size_t numberOfImages, MTL::TextureUsage usage);
   Ref<ImageDescriptor> copy();
 
  private:
@@ -64,20 +65,22 @@ class ImageDescriptor final : public Object {
   MTL::TextureUsage usage_ = MTL::TextureUsage::ShaderRead | MTL::TextureUsage::ShaderWrite;
 };
 
-/// Makes the images that kernels and graphs need for their results. Users may derive their own. Implements MPSImageAllocator.
+/// Makes the images that kernels and graphs need for their results. Users may derive their own. Implements
+/// MPSImageAllocator.
 class ImageAllocator {
  public:
   virtual ~ImageAllocator() = default;
   virtual Ref<Image> image(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<ImageDescriptor>& imageDescriptor,
                            const Ref<Kernel>& kernel) = 0;
   /// `count` images of one shape; by default image() is called for each.
-  virtual ImageBatch imageBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<ImageDescriptor>& imageDescriptor,
-                                const Ref<Kernel>& kernel, std::size_t count);
+  virtual ImageBatch imageBatch(const Ref<MTL::CommandBuffer>& commandBuffer,
+                                const Ref<ImageDescriptor>& imageDescriptor, const Ref<Kernel>& kernel,
+                                std::size_t count);
 };
 
-/// One or more pictures of `width` x `height` pixels with any number of feature channels. Kept channels-last, the channels
-/// of a pixel together, rounded up to a multiple of 4 with lanes that hold 0; texture() shows the documented slices of 4.
-/// Storage is made when first used and reads as 0 until written. Implements MPSImage.
+/// One or more pictures of `width` x `height` pixels with any number of feature channels. Kept channels-last, the
+/// channels of a pixel together, rounded up to a multiple of 4 with lanes that hold 0; texture() shows the documented
+/// slices of 4. Storage is made when first used and reads as 0 until written. Implements MPSImage.
 ///
 /// Errors (kovar::Error): a zero extent, a format of None, a region or channel range outside, host access to private or
 /// temporary storage.
@@ -122,20 +125,22 @@ class Image : public Object {
   std::size_t resourceSize();
   PurgeableState setPurgeableState(PurgeableState state);
 
-  /// Copies pixels to or from memory without conversion: elements have the image's own type. `region.origin` and size choose
-  /// pixels, `region.size.depth` how many images from imageIndex + region.origin.z on. HeightxWidthxFeatureChannels puts the
-  /// channels of a pixel together, FeatureChannelsxHeightxWidth one plane after the other. bytesPerRow goes from one row of
-  /// pixels (of one plane) to the next; bytesPerImage from one image to the next (default: tightly packed rows of bytesPerRow).
-  /// The channel offset is a multiple of 4; so is the count unless the offset is 0.
+  /// Copies pixels to or from memory without conversion: elements have the image's own type. `region.origin` and size
+  /// choose pixels, `region.size.depth` how many images from imageIndex + region.origin.z on.
+  /// HeightxWidthxFeatureChannels puts the channels of a pixel together, FeatureChannelsxHeightxWidth one plane after
+  /// the other. bytesPerRow goes from one row of pixels (of one plane) to the next; bytesPerImage from one image to the
+  /// next (default: tightly packed rows of bytesPerRow). The channel offset is a multiple of 4; so is the count unless
+  /// the offset is 0.
   void readBytes(void* dataBytes, DataLayout dataLayout, std::size_t bytesPerRow, MTL::Region region,
                  ImageReadWriteParams featureChannelInfo, std::size_t imageIndex);
   void writeBytes(const void* dataBytes, DataLayout dataLayout, std::size_t bytesPerRow, MTL::Region region,
                   ImageReadWriteParams featureChannelInfo, std::size_t imageIndex);
   /// bytesPerColumn: from one pixel of a row to the next.
   void writeBytes(const void* dataBytes, DataLayout dataLayout, std::size_t bytesPerColumn, std::size_t bytesPerRow,
-                  std::size_t bytesPerImage, MTL::Region region, ImageReadWriteParams featureChannelInfo, std::size_t imageIndex);
-  void readBytes(void* dataBytes, DataLayout dataLayout, std::size_t bytesPerRow, std::size_t bytesPerImage, MTL::Region region,
-                 ImageReadWriteParams featureChannelInfo, std::size_t imageIndex);
+                  std::size_t bytesPerImage, MTL::Region region, ImageReadWriteParams featureChannelInfo,
+                  std::size_t imageIndex);
+  void readBytes(void* dataBytes, DataLayout dataLayout, std::size_t bytesPerRow, std::size_t bytesPerImage,
+                 MTL::Region region, ImageReadWriteParams featureChannelInfo, std::size_t imageIndex);
   void writeBytes(const void* dataBytes, DataLayout dataLayout, std::size_t bytesPerRow, std::size_t bytesPerImage,
                   MTL::Region region, ImageReadWriteParams featureChannelInfo, std::size_t imageIndex);
   /// One whole image, all channels, tightly packed.
@@ -152,8 +157,8 @@ class Image : public Object {
     std::size_t firstImage = 0;
     std::size_t firstLane = 0;
   };
-  Image(Ref<MTL::Device> device, Ref<ImageDescriptor> descriptor, std::shared_ptr<rt::Storage> storage, Placement placement,
-        Ref<Image> parent);
+  Image(Ref<MTL::Device> device, Ref<ImageDescriptor> descriptor, std::shared_ptr<rt::Storage> storage,
+        Placement placement, Ref<Image> parent);
   /// Name for messages: class and label.
   std::string described() const;
 
@@ -168,9 +173,9 @@ class Image : public Object {
   friend struct nn::Access;
 };
 
-/// An image that lives only while one command buffer runs, in memory shared with others that live at other times. Each encode
-/// that reads it lowers its read count; at 0 its storage is free for others and it must not be used any more. The host cannot
-/// reach it. Implements MPSTemporaryImage.
+/// An image that lives only while one command buffer runs, in memory shared with others that live at other times. Each
+/// encode that reads it lowers its read count; at 0 its storage is free for others and it must not be used any more.
+/// The host cannot reach it. Implements MPSTemporaryImage.
 class TemporaryImage final : public Image {
  public:
   static Ref<ImageAllocator> defaultAllocator();
@@ -179,7 +184,8 @@ class TemporaryImage final : public Image {
   static Ref<TemporaryImage> temporaryImage(const Ref<MTL::CommandBuffer>& commandBuffer,
                                             const Ref<MTL::TextureDescriptor>& textureDescriptor);
   static Ref<TemporaryImage> temporaryImage(const Ref<MTL::CommandBuffer>& commandBuffer,
-                                            const Ref<MTL::TextureDescriptor>& textureDescriptor, std::size_t featureChannels);
+                                            const Ref<MTL::TextureDescriptor>& textureDescriptor,
+                                            std::size_t featureChannels);
   /// A hint; memory is planned when the command buffer is committed, so nothing needs to be done.
   static void prefetchStorage(const Ref<MTL::CommandBuffer>& commandBuffer,
                               const std::vector<Ref<ImageDescriptor>>& imageDescriptorList);
@@ -196,16 +202,17 @@ class TemporaryImage final : public Image {
   friend struct nn::Access;
 };
 
-/// Adds `amount` to the read count of each distinct temporary image whose count is not 0. Returns how many distinct images
-/// the batch has.
+/// Adds `amount` to the read count of each distinct temporary image whose count is not 0. Returns how many distinct
+/// images the batch has.
 std::size_t imageBatchIncrementReadCount(const ImageBatch& batch, std::ptrdiff_t amount);
 /// Image::synchronize for each distinct image.
 void imageBatchSynchronize(const ImageBatch& batch, const Ref<MTL::CommandBuffer>& commandBuffer);
 /// Sum of resourceSize over the distinct images.
 std::size_t imageBatchResourceSize(const ImageBatch& batch);
-/// Calls iteratorBlock(image, first index) once per distinct image until it returns more than the least ptrdiff_t; gives back
-/// the last value it returned.
-std::ptrdiff_t imageBatchIterate(const ImageBatch& batch,
-                                 const std::function<std::ptrdiff_t(const Ref<Image>& image, std::size_t index)>& iteratorBlock);
+/// Calls iteratorBlock(image, first index) once per distinct image until it returns more than the least ptrdiff_t;
+/// gives back the last value it returned.
+std::ptrdiff_t imageBatchIterate(
+    const ImageBatch& batch,
+    const std::function<std::ptrdiff_t(const Ref<Image>& image, std::size_t index)>& iteratorBlock);
 
 }  // namespace kovar::MPS

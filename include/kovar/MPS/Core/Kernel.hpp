@@ -35,7 +35,8 @@ class Kernel : public Object {
   Kernel(const Kernel&) = default;
   /// Most classes: `return clone(*this, device)`. Default throws Error: the class cannot be copied.
   virtual Ref<Kernel> doCopy(const Ref<MTL::Device>& device);
-  template <class T> static Ref<Kernel> clone(const T& original, const Ref<MTL::Device>& device) {
+  template <class T>
+  static Ref<Kernel> clone(const T& original, const Ref<MTL::Device>& device) {
     Ref<T> copy(new T(original));
     static_cast<Kernel&>(*copy).device_ = device;
     return copy;

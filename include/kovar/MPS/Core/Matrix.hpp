@@ -18,7 +18,8 @@ class Device;
 
 namespace kovar::MPS {
 
-/// Shape of a matrix or a batch of matrices. Rows lie rowBytes apart, matrices matrixBytes. Implements MPSMatrixDescriptor.
+/// Shape of a matrix or a batch of matrices. Rows lie rowBytes apart, matrices matrixBytes. Implements
+/// MPSMatrixDescriptor.
 class MatrixDescriptor final : public Object {
  public:
   std::size_t rows() const { return rows_; }
@@ -33,10 +34,11 @@ class MatrixDescriptor final : public Object {
   std::size_t matrixBytes() const { return matrixBytes_ ? matrixBytes_ : rows_ * rowBytes_; }
 
   /// Deprecated spelling of matrixDescriptor(rows, columns, rowBytes, dataType).
-  static Ref<MatrixDescriptor> matrixDescriptorWithDimensions(std::size_t dimensions, std::size_t columns, std::size_t rowBytes,
-                                                              DataType dataType);
+  static Ref<MatrixDescriptor> matrixDescriptorWithDimensions(std::size_t dimensions, std::size_t columns,
+                                                              std::size_t rowBytes, DataType dataType);
   /// Throws Error when rowBytes is shorter than a row or no multiple of the element size.
-  static Ref<MatrixDescriptor> matrixDescriptor(std::size_t rows, std::size_t columns, std::size_t rowBytes, DataType dataType);
+  static Ref<MatrixDescriptor> matrixDescriptor(std::size_t rows, std::size_t columns, std::size_t rowBytes,
+                                                DataType dataType);
   static Ref<MatrixDescriptor> matrixDescriptor(std::size_t rows, std::size_t columns, std::size_t matrices,
                                                 std::size_t rowBytes, std::size_t matrixBytes, DataType dataType);
   /// Deprecated spelling of rowBytes(columns, dataType).
@@ -59,7 +61,8 @@ class VectorDescriptor final : public Object {
   void setDataType(DataType dataType) { dataType_ = dataType; }
   std::size_t vectorBytes() const { return vectorBytes_; }
   static Ref<VectorDescriptor> vectorDescriptor(std::size_t length, DataType dataType);
-  static Ref<VectorDescriptor> vectorDescriptor(std::size_t length, std::size_t vectors, std::size_t vectorBytes, DataType dataType);
+  static Ref<VectorDescriptor> vectorDescriptor(std::size_t length, std::size_t vectors, std::size_t vectorBytes,
+                                                DataType dataType);
   /// A good distance between vectors: the vector rounded up to 16 bytes.
   static std::size_t vectorBytes(std::size_t length, DataType dataType);
 
@@ -68,8 +71,8 @@ class VectorDescriptor final : public Object {
   DataType dataType_ = DataType::Float32;
 };
 
-/// Row-major matrices in a buffer: element (k, i, j) lies at offset + k * matrixBytes + i * rowBytes + j * element size.
-/// Implements MPSMatrix.
+/// Row-major matrices in a buffer: element (k, i, j) lies at offset + k * matrixBytes + i * rowBytes + j * element
+/// size. Implements MPSMatrix.
 ///
 /// Errors: a buffer too short for the shape, a data type other than Float32, Float16 and the unsigned integers.
 class Matrix : public Object {

@@ -30,8 +30,8 @@ class MatrixRandomDistributionDescriptor final : public Object {
   static Ref<MatrixRandomDistributionDescriptor> uniformDistributionDescriptor(float minimum, float maximum);
   static Ref<MatrixRandomDistributionDescriptor> normalDistributionDescriptor(float mean, float standardDeviation);
   /// Values beyond minimum and maximum are clamped to them.
-  static Ref<MatrixRandomDistributionDescriptor> normalDistributionDescriptor(float mean, float standardDeviation, float minimum,
-                                                                              float maximum);
+  static Ref<MatrixRandomDistributionDescriptor> normalDistributionDescriptor(float mean, float standardDeviation,
+                                                                              float minimum, float maximum);
   static Ref<MatrixRandomDistributionDescriptor> defaultDistributionDescriptor();
 
  private:
@@ -41,8 +41,8 @@ class MatrixRandomDistributionDescriptor final : public Object {
   friend class MatrixRandom;
 };
 
-/// Fills matrices and vectors with random numbers. The values depend on the seed, on how often the object has encoded and on
-/// the element's index, and on nothing else. Implements MPSMatrixRandom.
+/// Fills matrices and vectors with random numbers. The values depend on the seed, on how often the object has encoded
+/// and on the element's index, and on nothing else. Implements MPSMatrixRandom.
 ///
 /// Errors: a destination whose data type is not the kernel's; data types other than Float32.
 class MatrixRandom : public Kernel {
@@ -60,8 +60,8 @@ class MatrixRandom : public Kernel {
  protected:
   MatrixRandom(const Ref<MTL::Device>& device, DataType destinationDataType, std::size_t seed,
                const Ref<MatrixRandomDistributionDescriptor>& distributionDescriptor);
-  void fill(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<MTL::Buffer>& buffer, std::size_t byteOffset, std::size_t rows,
-            std::size_t columns, std::size_t rowBytes, DataType type);
+  void fill(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<MTL::Buffer>& buffer, std::size_t byteOffset,
+            std::size_t rows, std::size_t columns, std::size_t rowBytes, DataType type);
 
   DataType dataType_;
   std::size_t seed_;

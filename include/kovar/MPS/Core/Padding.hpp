@@ -20,8 +20,8 @@ class NNPadding {
   virtual ~NNPadding() = default;
   virtual NNPaddingMethod paddingMethod() = 0;
   virtual std::string label() { return {}; }
-  /// Called last, when paddingMethod() has the Custom bit: may change the kernel (offset, edge mode, clip rectangle) and
-  /// returns the descriptor to use.
+  /// Called last, when paddingMethod() has the Custom bit: may change the kernel (offset, edge mode, clip rectangle)
+  /// and returns the descriptor to use.
   virtual Ref<ImageDescriptor> destinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
                                                           const std::vector<Ref<State>>& sourceStates,
                                                           const Ref<Kernel>& kernel,
@@ -35,8 +35,8 @@ class NNDefaultPadding : public Object, public NNPadding {
  public:
   /// One shared object per method.
   static Ref<NNDefaultPadding> padding(NNPaddingMethod method);
-  /// Size same, remainder bottom right as TensorFlow has it; sets the kernel's edge mode to Clamp, so that average pooling
-  /// divides by the pixels that exist.
+  /// Size same, remainder bottom right as TensorFlow has it; sets the kernel's edge mode to Clamp, so that average
+  /// pooling divides by the pixels that exist.
   static Ref<NNDefaultPadding> paddingForTensorflowAveragePooling();
   /// The same with valid size.
   static Ref<NNDefaultPadding> paddingForTensorflowAveragePoolingValidOnly();
@@ -44,7 +44,8 @@ class NNDefaultPadding : public Object, public NNPadding {
   NNPaddingMethod paddingMethod() override { return method_; }
   std::string label() override;
   Ref<ImageDescriptor> destinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
-                                                  const std::vector<Ref<State>>& sourceStates, const Ref<Kernel>& kernel,
+                                                  const std::vector<Ref<State>>& sourceStates,
+                                                  const Ref<Kernel>& kernel,
                                                   const Ref<ImageDescriptor>& suggestedDescriptor) override;
   Ref<NNPadding> inverse() override;
 

@@ -32,22 +32,22 @@ class Kernel;
 class State;
 using StateBatch = Batch<State>;
 
-/// Sizes of the buffers and textures that a state should have. Textures come first, then buffers, each in the order appended.
-/// Implements MPSStateResourceList.
+/// Sizes of the buffers and textures that a state should have. Textures come first, then buffers, each in the order
+/// appended. Implements MPSStateResourceList.
 class StateResourceList final : public Object {
  public:
   static Ref<StateResourceList> resourceList() { return std::make_shared<StateResourceList>(); }
   /// One texture, or one buffer, for each argument.
   template <class... D>
-    requires(sizeof...(D) > 0 && (std::is_convertible_v<D, Ref<MTL::TextureDescriptor>> && ...))
-  static Ref<StateResourceList> resourceList(const D&... textureDescriptors) {
+  requires(sizeof...(D) > 0 && (std::is_convertible_v<D, Ref<MTL::TextureDescriptor>> &&
+                                ...)) static Ref<StateResourceList> resourceList(const D&... textureDescriptors) {
     auto list = resourceList();
     (list->appendTexture(textureDescriptors), ...);
     return list;
   }
   template <class... N>
-    requires(sizeof...(N) > 0 && (std::is_integral_v<N> && ...))
-  static Ref<StateResourceList> resourceList(N... bufferSizes) {
+  requires(sizeof...(N) > 0 &&
+           (std::is_integral_v<N> && ...)) static Ref<StateResourceList> resourceList(N... bufferSizes) {
     auto list = resourceList();
     (list->appendBuffer(static_cast<std::size_t>(bufferSizes)), ...);
     return list;
@@ -62,15 +62,17 @@ class StateResourceList final : public Object {
   friend class State;
 };
 
-/// What a kernel keeps for another kernel or for the caller: a bag of buffers and textures, made when first used. Temporary
-/// states live as temporary images do: one command buffer, a read count that each reading encode lowers. Implements MPSState.
+/// What a kernel keeps for another kernel or for the caller: a bag of buffers and textures, made when first used.
+/// Temporary states live as temporary images do: one command buffer, a read count that each reading encode lowers.
+/// Implements MPSState.
 class State : public Object {
  public:
   static Ref<State> temporaryState(const Ref<MTL::CommandBuffer>& commandBuffer, std::size_t bufferSize);
   static Ref<State> temporaryState(const Ref<MTL::CommandBuffer>& commandBuffer,
                                    const Ref<MTL::TextureDescriptor>& textureDescriptor);
   static Ref<State> temporaryState(const Ref<MTL::CommandBuffer>& commandBuffer);
-  static Ref<State> temporaryState(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<StateResourceList>& resourceList);
+  static Ref<State> temporaryState(const Ref<MTL::CommandBuffer>& commandBuffer,
+                                   const Ref<StateResourceList>& resourceList);
   State(const Ref<MTL::Device>& device, std::size_t bufferSize);
   State(const Ref<MTL::Device>& device, const Ref<MTL::TextureDescriptor>& textureDescriptor);
   State(const Ref<MTL::Device>& device, const Ref<StateResourceList>& resourceList);
@@ -98,9 +100,11 @@ class State : public Object {
   void synchronize(const Ref<MTL::CommandBuffer>& commandBuffer);
   /// Bytes of all resources; allocates nothing.
   std::size_t resourceSize();
-  /// Lets a state size the result of the kernel that reads it. Returns `suggestedDescriptor` unless a class says otherwise.
+  /// Lets a state size the result of the kernel that reads it. Returns `suggestedDescriptor` unless a class says
+  /// otherwise.
   Ref<ImageDescriptor> destinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
-                                                  const std::vector<Ref<State>>& sourceStates, const Ref<Kernel>& kernel,
+                                                  const std::vector<Ref<State>>& sourceStates,
+                                                  const Ref<Kernel>& kernel,
                                                   const Ref<ImageDescriptor>& suggestedDescriptor);
 
  protected:

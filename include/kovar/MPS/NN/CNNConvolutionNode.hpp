@@ -33,7 +33,8 @@ class CNNConvolutionNode : public NNFilterNode, public NNTrainableNode {
 class CNNFullyConnectedNode : public CNNConvolutionNode {
  public:
   using CNNConvolutionNode::CNNConvolutionNode;
-  static Ref<CNNFullyConnectedNode> create(const Ref<NNImageNode>& source, const Ref<CNNConvolutionDataSource>& weights);
+  static Ref<CNNFullyConnectedNode> create(const Ref<NNImageNode>& source,
+                                           const Ref<CNNConvolutionDataSource>& weights);
 
  protected:
   std::unique_ptr<nn::GraphLayer> doMakeLayer(const Ref<MTL::Device>& device) override;
@@ -47,7 +48,8 @@ class CNNConvolutionGradientNode : public NNGradientFilterNode, public NNTrainab
   CNNConvolutionGradientNode(const Ref<NNImageNode>& sourceGradient, const Ref<NNImageNode>& sourceImage,
                              const Ref<CNNConvolutionGradientStateNode>& convolutionGradientState,
                              const Ref<CNNConvolutionDataSource>& weights);
-  static Ref<CNNConvolutionGradientNode> create(const Ref<NNImageNode>& sourceGradient, const Ref<NNImageNode>& sourceImage,
+  static Ref<CNNConvolutionGradientNode> create(const Ref<NNImageNode>& sourceGradient,
+                                                const Ref<NNImageNode>& sourceImage,
                                                 const Ref<CNNConvolutionGradientStateNode>& convolutionGradientState,
                                                 const Ref<CNNConvolutionDataSource>& weights);
 
@@ -62,7 +64,8 @@ class CNNConvolutionGradientNode : public NNGradientFilterNode, public NNTrainab
 class CNNFullyConnectedGradientNode : public CNNConvolutionGradientNode {
  public:
   using CNNConvolutionGradientNode::CNNConvolutionGradientNode;
-  static Ref<CNNFullyConnectedGradientNode> create(const Ref<NNImageNode>& sourceGradient, const Ref<NNImageNode>& sourceImage,
+  static Ref<CNNFullyConnectedGradientNode> create(const Ref<NNImageNode>& sourceGradient,
+                                                   const Ref<NNImageNode>& sourceImage,
                                                    const Ref<CNNConvolutionGradientStateNode>& convolutionGradientState,
                                                    const Ref<CNNConvolutionDataSource>& weights);
 

@@ -11,8 +11,8 @@ namespace kovar::MPS {
 /// Which elements one image's forward pass kept. Implements MPSCNNDropoutGradientState.
 class CNNDropoutGradientState final : public NNGradientState {
  public:
-  /// One byte per mask element, 1 kept, 0 dropped, in the order y, x, channel of the mask's extents (1 along broadcast axes).
-  /// Defined once the command buffer of the forward encode has completed; for states that are not temporary.
+  /// One byte per mask element, 1 kept, 0 dropped, in the order y, x, channel of the mask's extents (1 along broadcast
+  /// axes). Defined once the command buffer of the forward encode has completed; for states that are not temporary.
   std::vector<std::byte> maskData();
 
  protected:
@@ -29,10 +29,10 @@ class CNNDropoutGradientState final : public NNGradientState {
 };
 using CNNDropoutGradientStateBatch = Batch<CNNDropoutGradientState>;
 
-/// D = S / keepProbability where a random mask keeps the element, else 0. Elements are kept independently with probability
-/// keepProbability; maskStrideInPixels {w, h, d} of 0 share one decision along that axis ({0, 0, 1} drops whole channels).
-/// The mask depends on the seed, the image's place in the batch and how often this object has encoded, and on nothing else:
-/// every device gives the same masks. Implements MPSCNNDropout.
+/// D = S / keepProbability where a random mask keeps the element, else 0. Elements are kept independently with
+/// probability keepProbability; maskStrideInPixels {w, h, d} of 0 share one decision along that axis ({0, 0, 1} drops
+/// whole channels). The mask depends on the seed, the image's place in the batch and how often this object has encoded,
+/// and on nothing else: every device gives the same masks. Implements MPSCNNDropout.
 ///
 /// Errors: keepProbability not strictly between 0 and 1, a mask stride other than 0 and 1.
 class CNNDropout : public CNNKernel {
@@ -44,9 +44,11 @@ class CNNDropout : public CNNKernel {
 
   Ref<CNNDropoutGradientState> resultState(const Ref<Image>& sourceImage, const std::vector<Ref<State>>& sourceStates,
                                            const Ref<Image>& destinationImage);
-  CNNDropoutGradientStateBatch resultStateBatch(const ImageBatch& sourceImage, const std::vector<StateBatch>& sourceStates,
+  CNNDropoutGradientStateBatch resultStateBatch(const ImageBatch& sourceImage,
+                                                const std::vector<StateBatch>& sourceStates,
                                                 const ImageBatch& destinationImage);
-  Ref<CNNDropoutGradientState> temporaryResultState(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceImage,
+  Ref<CNNDropoutGradientState> temporaryResultState(const Ref<MTL::CommandBuffer>& commandBuffer,
+                                                    const Ref<Image>& sourceImage,
                                                     const std::vector<Ref<State>>& sourceStates,
                                                     const Ref<Image>& destinationImage);
   CNNDropoutGradientStateBatch temporaryResultStateBatch(const Ref<MTL::CommandBuffer>& commandBuffer,
@@ -73,7 +75,8 @@ class CNNDropout : public CNNKernel {
 /// Implements MPSCNNDropoutGradient.
 class CNNDropoutGradient : public CNNGradientKernel {
  public:
-  CNNDropoutGradient(const Ref<MTL::Device>& device, float keepProbability, std::size_t seed, MTL::Size maskStrideInPixels);
+  CNNDropoutGradient(const Ref<MTL::Device>& device, float keepProbability, std::size_t seed,
+                     MTL::Size maskStrideInPixels);
   float keepProbability() const { return keepProbability_; }
   std::size_t seed() const { return seed_; }
   MTL::Size maskStrideInPixels() const { return maskStride_; }

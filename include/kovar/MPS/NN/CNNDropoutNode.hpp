@@ -43,8 +43,8 @@ class CNNDropoutGradientNode : public NNGradientFilterNode {
                          const Ref<NNGradientStateNode>& gradientState, float keepProbability, std::size_t seed,
                          MTL::Size maskStrideInPixels);
   static Ref<CNNDropoutGradientNode> create(const Ref<NNImageNode>& sourceGradient, const Ref<NNImageNode>& sourceImage,
-                                            const Ref<NNGradientStateNode>& gradientState, float keepProbability, std::size_t seed,
-                                            MTL::Size maskStrideInPixels) {
+                                            const Ref<NNGradientStateNode>& gradientState, float keepProbability,
+                                            std::size_t seed, MTL::Size maskStrideInPixels) {
     return std::make_shared<CNNDropoutGradientNode>(sourceGradient, sourceImage, gradientState, keepProbability, seed,
                                                     maskStrideInPixels);
   }

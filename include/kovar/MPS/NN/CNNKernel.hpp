@@ -19,11 +19,11 @@ class Encoder;
 
 namespace kovar::MPS {
 
-/// What unary, binary, gradient and multiary kernels share: properties per source, the clip rectangle, and the one way in
-/// which every encode goes. Not part of the documented API; use the classes below.
+/// What unary, binary, gradient and multiary kernels share: properties per source, the clip rectangle, and the one way
+/// in which every encode goes. Not part of the documented API; use the classes below.
 ///
-/// Coordinates: `offset` is the source position of the CENTRE tap (kernel size div 2) of the window of the destination pixel
-/// at clipRect.origin; each destination pixel further moves it by the stride. Only the clip rectangle is written.
+/// Coordinates: `offset` is the source position of the CENTRE tap (kernel size div 2) of the window of the destination
+/// pixel at clipRect.origin; each destination pixel further moves it by the stride. Only the clip rectangle is written.
 class CNNKernelBase : public Kernel {
  public:
   /// Part of the destination that is written, in pixels and images; RectNoClip: all of it.
@@ -32,7 +32,8 @@ class CNNKernelBase : public Kernel {
   /// First feature channel of the destination that is written; a multiple of 4.
   std::size_t destinationFeatureChannelOffset() const { return destinationFeatureChannelOffset_; }
   void setDestinationFeatureChannelOffset(std::size_t destinationFeatureChannelOffset);
-  /// True where the result is larger than the source by the stride: transposed convolution, gradients, enlarging filters.
+  /// True where the result is larger than the source by the stride: transposed convolution, gradients, enlarging
+  /// filters.
   bool isBackwards() const { return isBackwards_; }
   /// True where encode writes the state it is given.
   bool isStateModified() const { return isStateModified_; }
@@ -46,8 +47,8 @@ class CNNKernelBase : public Kernel {
   bool isResultStateReusedAcrossBatch() { return doIsResultStateReusedAcrossBatch(); }
   /// True where the whole batch must be encoded before the next kernel may start.
   bool appendBatchBarrier() { return doAppendBatchBarrier(); }
-  /// Size and format of the result that an encode without destination would make. As the documented call, it CHANGES the
-  /// kernel: offset, and for gradients the properties taken from the state.
+  /// Size and format of the result that an encode without destination would make. As the documented call, it CHANGES
+  /// the kernel: offset, and for gradients the properties taken from the state.
   Ref<ImageDescriptor> destinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
                                                   const std::vector<Ref<State>>& sourceStates);
 
@@ -87,12 +88,14 @@ class CNNKernelBase : public Kernel {
   }
 
   // --- the one way of encoding ---------------------------------------------------------------------------------------
-  void encodeTo(const Ref<MTL::CommandBuffer>& commandBuffer, const std::vector<ImageBatch>& sources, const StateBatch& states,
-                const ImageBatch& destinations, bool batch);
+  void encodeTo(const Ref<MTL::CommandBuffer>& commandBuffer, const std::vector<ImageBatch>& sources,
+                const StateBatch& states, const ImageBatch& destinations, bool batch);
   ImageBatch encodeNew(const Ref<MTL::CommandBuffer>& commandBuffer, const std::vector<ImageBatch>& sources,
-                       const StateBatch& gradientStates, StateBatch* resultStates, bool resultStatesAreTemporary, bool batch);
-  StateBatch makeResultStates(const Ref<MTL::CommandBuffer>& commandBufferIfTemporary, const std::vector<ImageBatch>& sources,
-                              const std::vector<StateBatch>& sourceStates, const ImageBatch& destinations);
+                       const StateBatch& gradientStates, StateBatch* resultStates, bool resultStatesAreTemporary,
+                       bool batch);
+  StateBatch makeResultStates(const Ref<MTL::CommandBuffer>& commandBufferIfTemporary,
+                              const std::vector<ImageBatch>& sources, const std::vector<StateBatch>& sourceStates,
+                              const ImageBatch& destinations);
 
   std::vector<Source> sources_;
   MTL::Region clipRect_ = RectNoClip;
@@ -126,23 +129,25 @@ class CNNKernel : public CNNKernelBase {
   std::size_t dilationRateY() const { return sources_[0].dilationY; }
 
   /// Into an image of the caller's, at offset and clipRect; the padding policy is not asked.
-  void encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceImage, const Ref<Image>& destinationImage);
-  /// The same, recording into a state made by resultState.
-  void encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceImage, const Ref<State>& destinationState,
+  void encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceImage,
               const Ref<Image>& destinationImage);
+  /// The same, recording into a state made by resultState.
+  void encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceImage,
+              const Ref<State>& destinationState, const Ref<Image>& destinationImage);
   void encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const ImageBatch& sourceImages,
                    const ImageBatch& destinationImages);
   void encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const ImageBatch& sourceImages,
                    const StateBatch& destinationStates, const ImageBatch& destinationImages);
   /// Into a new image, sized by the padding policy, which also sets offset.
   Ref<Image> encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceImage);
-  Ref<Image> encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceImage, Ref<State>* destinationState,
-                    bool destinationStateIsTemporary);
+  Ref<Image> encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceImage,
+                    Ref<State>* destinationState, bool destinationStateIsTemporary);
   ImageBatch encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const ImageBatch& sourceImages);
   ImageBatch encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const ImageBatch& sourceImages,
                          StateBatch* destinationStates, bool destinationStateIsTemporary);
 
-  /// The state that a gradient kernel will want, or null for classes without one. Call it when all properties are final.
+  /// The state that a gradient kernel will want, or null for classes without one. Call it when all properties are
+  /// final.
   Ref<State> resultState(const Ref<Image>& sourceImage, const std::vector<Ref<State>>& sourceStates,
                          const Ref<Image>& destinationImage);
   StateBatch resultStateBatch(const ImageBatch& sourceImage, const std::vector<StateBatch>& sourceStates,
@@ -189,16 +194,20 @@ class CNNBinaryKernel : public CNNKernelBase {
   std::size_t primaryStrideInPixelsY() const { return sources_[0].strideY; }
   void setPrimaryStrideInPixelsY(std::size_t primaryStrideInPixelsY) { sources_[0].strideY = primaryStrideInPixelsY; }
   std::size_t secondaryStrideInPixelsX() const { return sources_[1].strideX; }
-  void setSecondaryStrideInPixelsX(std::size_t secondaryStrideInPixelsX) { sources_[1].strideX = secondaryStrideInPixelsX; }
+  void setSecondaryStrideInPixelsX(std::size_t secondaryStrideInPixelsX) {
+    sources_[1].strideX = secondaryStrideInPixelsX;
+  }
   std::size_t secondaryStrideInPixelsY() const { return sources_[1].strideY; }
-  void setSecondaryStrideInPixelsY(std::size_t secondaryStrideInPixelsY) { sources_[1].strideY = secondaryStrideInPixelsY; }
+  void setSecondaryStrideInPixelsY(std::size_t secondaryStrideInPixelsY) {
+    sources_[1].strideY = secondaryStrideInPixelsY;
+  }
   std::size_t primaryDilationRateX() const { return sources_[0].dilationX; }
   std::size_t primaryDilationRateY() const { return sources_[0].dilationY; }
   std::size_t secondaryDilationRateX() const { return sources_[1].dilationX; }
   std::size_t secondaryDilationRateY() const { return sources_[1].dilationY; }
 
-  void encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& primaryImage, const Ref<Image>& secondaryImage,
-              const Ref<Image>& destinationImage);
+  void encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& primaryImage,
+              const Ref<Image>& secondaryImage, const Ref<Image>& destinationImage);
   void encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const ImageBatch& primaryImages,
                    const ImageBatch& secondaryImages, const ImageBatch& destinationImages);
   Ref<Image> encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& primaryImage,
@@ -208,7 +217,8 @@ class CNNBinaryKernel : public CNNKernelBase {
   Ref<Image> encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& primaryImage,
                     const Ref<Image>& secondaryImage, Ref<State>* destinationState, bool destinationStateIsTemporary);
   ImageBatch encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const ImageBatch& primaryImages,
-                         const ImageBatch& secondaryImages, StateBatch* destinationStates, bool destinationStateIsTemporary);
+                         const ImageBatch& secondaryImages, StateBatch* destinationStates,
+                         bool destinationStateIsTemporary);
   Ref<State> resultState(const Ref<Image>& primaryImage, const Ref<Image>& secondaryImage,
                          const std::vector<Ref<State>>& sourceStates, const Ref<Image>& destinationImage);
   StateBatch resultStateBatch(const ImageBatch& primaryImage, const ImageBatch& secondaryImage,
@@ -228,8 +238,8 @@ class CNNBinaryKernel : public CNNKernelBase {
   explicit CNNBinaryKernel(const Ref<MTL::Device>& device) : CNNKernelBase(device, 2) {}
 };
 
-/// The derivative of a unary kernel: primary is the incoming gradient (of the forward result), secondary the forward source
-/// image, the result the gradient of the forward source. Implements MPSCNNGradientKernel.
+/// The derivative of a unary kernel: primary is the incoming gradient (of the forward result), secondary the forward
+/// source image, the result the gradient of the forward source. Implements MPSCNNGradientKernel.
 class CNNGradientKernel : public CNNBinaryKernel {
  public:
   /// Position in the zero-filled gradient = primaryOffset * stride + kernelOffset.
@@ -242,12 +252,13 @@ class CNNGradientKernel : public CNNBinaryKernel {
   Ref<Image> encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceGradient,
                     const Ref<Image>& sourceImage, const Ref<State>& gradientState);
   /// With the properties as the caller set them; the state gives what only the class itself needs.
-  void encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceGradient, const Ref<Image>& sourceImage,
-              const Ref<State>& gradientState, const Ref<Image>& destinationGradient);
+  void encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceGradient,
+              const Ref<Image>& sourceImage, const Ref<State>& gradientState, const Ref<Image>& destinationGradient);
   ImageBatch encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const ImageBatch& sourceGradients,
                          const ImageBatch& sourceImages, const StateBatch& gradientStates);
   void encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const ImageBatch& sourceGradients,
-                   const ImageBatch& sourceImages, const StateBatch& gradientStates, const ImageBatch& destinationGradients);
+                   const ImageBatch& sourceImages, const StateBatch& gradientStates,
+                   const ImageBatch& destinationGradients);
   using CNNBinaryKernel::encode;
   using CNNBinaryKernel::encodeBatch;
 
@@ -255,8 +266,8 @@ class CNNGradientKernel : public CNNBinaryKernel {
   explicit CNNGradientKernel(const Ref<MTL::Device>& device);
   Ref<ImageDescriptor> doDestinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
                                                     const std::vector<Ref<State>>& sourceStates) override;
-  /// Sets the properties from the forward kernel's record. The default does it for kernels without a window: destination
-  /// pixel X is source pixel X, its gradient lies where the forward kernel wrote that pixel.
+  /// Sets the properties from the forward kernel's record. The default does it for kernels without a window:
+  /// destination pixel X is source pixel X, its gradient lies where the forward kernel wrote that pixel.
   virtual void doAdopt(const nn::ForwardRecord& record, const std::vector<Ref<Image>>& sourceImages);
 
   std::ptrdiff_t kernelOffsetX_ = 0, kernelOffsetY_ = 0;
@@ -302,7 +313,8 @@ class CNNMultiaryKernel : public CNNKernelBase {
                          const Ref<Image>& destinationImage);
   StateBatch resultStateBatch(const std::vector<ImageBatch>& sourceImages, const std::vector<StateBatch>& sourceStates,
                               const ImageBatch& destinationImage);
-  Ref<State> temporaryResultState(const Ref<MTL::CommandBuffer>& commandBuffer, const std::vector<Ref<Image>>& sourceImages,
+  Ref<State> temporaryResultState(const Ref<MTL::CommandBuffer>& commandBuffer,
+                                  const std::vector<Ref<Image>>& sourceImages,
                                   const std::vector<Ref<State>>& sourceStates, const Ref<Image>& destinationImage);
   StateBatch temporaryResultStateBatch(const Ref<MTL::CommandBuffer>& commandBuffer,
                                        const std::vector<ImageBatch>& sourceImages,

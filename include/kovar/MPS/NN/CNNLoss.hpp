@@ -16,8 +16,8 @@ class CNNLossDescriptor final : public Object {
   /// How the values of one image become one number. It never changes the gradient that CNNLoss writes.
   CNNReductionType reductionType() const { return reductionType_; }
   void setReductionType(CNNReductionType reductionType) { reductionType_ = reductionType; }
-  /// True, with a reduction: the values of all images go to the first image's loss, the others become 0; Mean divides by the
-  /// images too.
+  /// True, with a reduction: the values of all images go to the first image's loss, the others become 0; Mean divides
+  /// by the images too.
   bool reduceAcrossBatch() const { return reduceAcrossBatch_; }
   void setReduceAcrossBatch(bool reduceAcrossBatch) { reduceAcrossBatch_ = reduceAcrossBatch; }
   /// Multiplies every value and gradient, on top of a weights image. Default 1.
@@ -62,7 +62,8 @@ class CNNLossDataDescriptor final : public Object {
   void setBytesPerImage(std::size_t bytesPerImage) { bytesPerImage_ = bytesPerImage; }
 
   /// Throws Error when a side of `size` is 0 or `data` is shorter than a dense array of that size.
-  static Ref<CNNLossDataDescriptor> cnnLossDataDescriptor(std::span<const std::byte> data, DataLayout layout, MTL::Size size);
+  static Ref<CNNLossDataDescriptor> cnnLossDataDescriptor(std::span<const std::byte> data, DataLayout layout,
+                                                          MTL::Size size);
   Ref<CNNLossDataDescriptor> copy() const;
   /// The values as a dense array, channels last. Throws Error when the distances set do not fit the data.
   std::vector<float> denseValues() const;
@@ -76,18 +77,20 @@ class CNNLossDataDescriptor final : public Object {
 
 /// Labels, and weights where wanted, of one image, and the image that receives its loss. Implements MPSCNNLossLabels.
 ///
-/// Labels may be larger than the prediction in every direction: only the part the prediction covers is read. The same holds
-/// for weights, whose sides of 1 also stretch over the prediction. Labels and weights are read when the work runs: writing
-/// to labelsImage() or its texture() between steps changes the next step.
+/// Labels may be larger than the prediction in every direction: only the part the prediction covers is read. The same
+/// holds for weights, whose sides of 1 also stretch over the prediction. Labels and weights are read when the work
+/// runs: writing to labelsImage() or its texture() between steps changes the next step.
 ///
-/// Errors: null descriptors or images, temporary images, images of several images or another device, a loss image of no size.
+/// Errors: null descriptors or images, temporary images, images of several images or another device, a loss image of no
+/// size.
 class CNNLossLabels final : public State {
  public:
   /// The loss is one number.
   CNNLossLabels(const Ref<MTL::Device>& device, const Ref<CNNLossDataDescriptor>& labelsDescriptor);
-  /// lossImageSize {1, 1, 1}: the loss is one number; as large as the prediction (width, height, channels as depth): one value
-  /// per element, not reduced. weightsDescriptor may be null.
-  CNNLossLabels(const Ref<MTL::Device>& device, MTL::Size lossImageSize, const Ref<CNNLossDataDescriptor>& labelsDescriptor,
+  /// lossImageSize {1, 1, 1}: the loss is one number; as large as the prediction (width, height, channels as depth):
+  /// one value per element, not reduced. weightsDescriptor may be null.
+  CNNLossLabels(const Ref<MTL::Device>& device, MTL::Size lossImageSize,
+                const Ref<CNNLossDataDescriptor>& labelsDescriptor,
                 const Ref<CNNLossDataDescriptor>& weightsDescriptor);
   /// Over images, which are used themselves, not copied. weightsImage may be null.
   CNNLossLabels(const Ref<MTL::Device>& device, MTL::Size lossImageSize, const Ref<Image>& labelsImage,
@@ -109,9 +112,9 @@ class CNNLossLabels final : public State {
 };
 using CNNLossLabelsBatch = Batch<CNNLossLabels>;
 
-/// Loss and its gradient in one kernel. The source holds predictions y, the labels t. The DESTINATION receives the gradient
-/// weight * w * dl/dy of every element, never divided by a reduction; labels.lossImage() receives the loss. With w the
-/// weights image (or 1):
+/// Loss and its gradient in one kernel. The source holds predictions y, the labels t. The DESTINATION receives the
+/// gradient weight * w * dl/dy of every element, never divided by a reduction; labels.lossImage() receives the loss.
+/// With w the weights image (or 1):
 ///   MeanAbsoluteError |y-t| (gradient 0 at 0)         MeanSquaredError (y-t)^2
 ///   SoftMaxCrossEntropy -t log softmax(y) over the channels of a pixel, gradient softmax(y) - t
 ///   SigmoidCrossEntropy max(y,0) - y t + log(1 + exp(-|y|))      CategoricalCrossEntropy -t log(y)
@@ -122,9 +125,9 @@ using CNNLossLabelsBatch = Batch<CNNLossLabels>;
 /// SumByNonZeroWeights by the elements (pixels) whose weight is not 0. Only elements inside clipRect count.
 /// Implements MPSCNNLoss.
 ///
-/// Errors at construction: an unknown loss or reduction; CosineDistance with another reduction than Sum. At encode: labels
-/// smaller than the prediction, a loss image of another size, a region that reaches outside the source; CosineDistance with a
-/// weights image.
+/// Errors at construction: an unknown loss or reduction; CosineDistance with another reduction than Sum. At encode:
+/// labels smaller than the prediction, a loss image of another size, a region that reaches outside the source;
+/// CosineDistance with a weights image.
 class CNNLoss : public CNNKernel {
  public:
   CNNLoss(const Ref<MTL::Device>& device, const Ref<CNNLossDescriptor>& lossDescriptor);
@@ -138,8 +141,8 @@ class CNNLoss : public CNNKernel {
   float delta() const { return descriptor_->delta(); }
   bool reduceAcrossBatch() const { return descriptor_->reduceAcrossBatch(); }
 
-  void encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceImage, const Ref<CNNLossLabels>& labels,
-              const Ref<Image>& destinationImage);
+  void encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceImage,
+              const Ref<CNNLossLabels>& labels, const Ref<Image>& destinationImage);
   /// Into a new image of the source's size.
   Ref<Image> encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceImage,
                     const Ref<CNNLossLabels>& labels);

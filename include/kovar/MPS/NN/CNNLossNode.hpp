@@ -8,7 +8,8 @@ namespace kovar::MPS {
 /// Stands for the labels of a loss stage: one CNNLossLabels per image of the batch. Implements MPSNNLabelsNode.
 class NNLabelsNode : public NNStateNode {};
 
-/// Graph stage of CNNLoss: its result is the gradient, the loss goes into the labels' lossImage. Implements MPSCNNLossNode.
+/// Graph stage of CNNLoss: its result is the gradient, the loss goes into the labels' lossImage. Implements
+/// MPSCNNLossNode.
 class CNNLossNode : public NNFilterNode {
  public:
   CNNLossNode(const Ref<NNImageNode>& source, const Ref<CNNLossDescriptor>& lossDescriptor);

@@ -10,10 +10,10 @@ enum class ArithmeticOp;
 
 namespace kovar::MPS {
 
-/// Base of the kernels that combine two images element by element: D = clamp(op(primaryScale * A, secondaryScale * B) + bias).
-/// A stride of 0 repeats the operand's element at its offset along that axis; other strides are 1. The number of channels is
-/// that of the operand that is not repeated along channels. NaN stays NaN in the clamp; with the default limits infinities
-/// become the largest floats. Implements MPSCNNArithmetic.
+/// Base of the kernels that combine two images element by element: D = clamp(op(primaryScale * A, secondaryScale * B) +
+/// bias). A stride of 0 repeats the operand's element at its offset along that axis; other strides are 1. The number of
+/// channels is that of the operand that is not repeated along channels. NaN stays NaN in the clamp; with the default
+/// limits infinities become the largest floats. Implements MPSCNNArithmetic.
 ///
 /// Errors: a stride other than 0 and 1, operands with different channel counts where neither is repeated.
 class CNNArithmetic : public CNNBinaryKernel {

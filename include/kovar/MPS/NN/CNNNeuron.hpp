@@ -57,8 +57,8 @@ class CNNNeuronGradient : public CNNGradientKernel {
   friend class Kernel;
 };
 
-// The classes of one function each. Their constructors are deprecated in the documented API in favour of CNNNeuron's, which
-// they inherit; parameters as in NNNeuronDescriptor.
+// The classes of one function each. Their constructors are deprecated in the documented API in favour of CNNNeuron's,
+// which they inherit; parameters as in NNNeuronDescriptor.
 
 /// a * x + b. Implements MPSCNNNeuronLinear.
 class CNNNeuronLinear : public CNNNeuron {

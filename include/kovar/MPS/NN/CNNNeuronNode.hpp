@@ -48,7 +48,9 @@ class CNNNeuronGradientNode : public NNGradientFilterNode {
 class CNNNeuronAbsoluteNode : public CNNNeuronNode {
  public:
   explicit CNNNeuronAbsoluteNode(const Ref<NNImageNode>& source);
-  static Ref<CNNNeuronAbsoluteNode> create(const Ref<NNImageNode>& source) { return std::make_shared<CNNNeuronAbsoluteNode>(source); }
+  static Ref<CNNNeuronAbsoluteNode> create(const Ref<NNImageNode>& source) {
+    return std::make_shared<CNNNeuronAbsoluteNode>(source);
+  }
 
  protected:
   const char* className() const override { return "CNNNeuronAbsoluteNode"; }
@@ -58,9 +60,13 @@ class CNNNeuronAbsoluteNode : public CNNNeuronNode {
 class CNNNeuronELUNode : public CNNNeuronNode {
  public:
   explicit CNNNeuronELUNode(const Ref<NNImageNode>& source);
-  static Ref<CNNNeuronELUNode> create(const Ref<NNImageNode>& source) { return std::make_shared<CNNNeuronELUNode>(source); }
+  static Ref<CNNNeuronELUNode> create(const Ref<NNImageNode>& source) {
+    return std::make_shared<CNNNeuronELUNode>(source);
+  }
   CNNNeuronELUNode(const Ref<NNImageNode>& source, float a);
-  static Ref<CNNNeuronELUNode> create(const Ref<NNImageNode>& source, float a) { return std::make_shared<CNNNeuronELUNode>(source, a); }
+  static Ref<CNNNeuronELUNode> create(const Ref<NNImageNode>& source, float a) {
+    return std::make_shared<CNNNeuronELUNode>(source, a);
+  }
 
  protected:
   const char* className() const override { return "CNNNeuronELUNode"; }
@@ -70,9 +76,13 @@ class CNNNeuronELUNode : public CNNNeuronNode {
 class CNNNeuronReLUNNode : public CNNNeuronNode {
  public:
   explicit CNNNeuronReLUNNode(const Ref<NNImageNode>& source);
-  static Ref<CNNNeuronReLUNNode> create(const Ref<NNImageNode>& source) { return std::make_shared<CNNNeuronReLUNNode>(source); }
+  static Ref<CNNNeuronReLUNNode> create(const Ref<NNImageNode>& source) {
+    return std::make_shared<CNNNeuronReLUNNode>(source);
+  }
   CNNNeuronReLUNNode(const Ref<NNImageNode>& source, float a, float b);
-  static Ref<CNNNeuronReLUNNode> create(const Ref<NNImageNode>& source, float a, float b) { return std::make_shared<CNNNeuronReLUNNode>(source, a, b); }
+  static Ref<CNNNeuronReLUNNode> create(const Ref<NNImageNode>& source, float a, float b) {
+    return std::make_shared<CNNNeuronReLUNNode>(source, a, b);
+  }
 
  protected:
   const char* className() const override { return "CNNNeuronReLUNNode"; }
@@ -82,9 +92,13 @@ class CNNNeuronReLUNNode : public CNNNeuronNode {
 class CNNNeuronLinearNode : public CNNNeuronNode {
  public:
   explicit CNNNeuronLinearNode(const Ref<NNImageNode>& source);
-  static Ref<CNNNeuronLinearNode> create(const Ref<NNImageNode>& source) { return std::make_shared<CNNNeuronLinearNode>(source); }
+  static Ref<CNNNeuronLinearNode> create(const Ref<NNImageNode>& source) {
+    return std::make_shared<CNNNeuronLinearNode>(source);
+  }
   CNNNeuronLinearNode(const Ref<NNImageNode>& source, float a, float b);
-  static Ref<CNNNeuronLinearNode> create(const Ref<NNImageNode>& source, float a, float b) { return std::make_shared<CNNNeuronLinearNode>(source, a, b); }
+  static Ref<CNNNeuronLinearNode> create(const Ref<NNImageNode>& source, float a, float b) {
+    return std::make_shared<CNNNeuronLinearNode>(source, a, b);
+  }
 
  protected:
   const char* className() const override { return "CNNNeuronLinearNode"; }
@@ -94,9 +108,13 @@ class CNNNeuronLinearNode : public CNNNeuronNode {
 class CNNNeuronReLUNode : public CNNNeuronNode {
  public:
   explicit CNNNeuronReLUNode(const Ref<NNImageNode>& source);
-  static Ref<CNNNeuronReLUNode> create(const Ref<NNImageNode>& source) { return std::make_shared<CNNNeuronReLUNode>(source); }
+  static Ref<CNNNeuronReLUNode> create(const Ref<NNImageNode>& source) {
+    return std::make_shared<CNNNeuronReLUNode>(source);
+  }
   CNNNeuronReLUNode(const Ref<NNImageNode>& source, float a);
-  static Ref<CNNNeuronReLUNode> create(const Ref<NNImageNode>& source, float a) { return std::make_shared<CNNNeuronReLUNode>(source, a); }
+  static Ref<CNNNeuronReLUNode> create(const Ref<NNImageNode>& source, float a) {
+    return std::make_shared<CNNNeuronReLUNode>(source, a);
+  }
 
  protected:
   const char* className() const override { return "CNNNeuronReLUNode"; }
@@ -106,7 +124,9 @@ class CNNNeuronReLUNode : public CNNNeuronNode {
 class CNNNeuronSigmoidNode : public CNNNeuronNode {
  public:
   explicit CNNNeuronSigmoidNode(const Ref<NNImageNode>& source);
-  static Ref<CNNNeuronSigmoidNode> create(const Ref<NNImageNode>& source) { return std::make_shared<CNNNeuronSigmoidNode>(source); }
+  static Ref<CNNNeuronSigmoidNode> create(const Ref<NNImageNode>& source) {
+    return std::make_shared<CNNNeuronSigmoidNode>(source);
+  }
 
  protected:
   const char* className() const override { return "CNNNeuronSigmoidNode"; }
@@ -116,9 +136,13 @@ class CNNNeuronSigmoidNode : public CNNNeuronNode {
 class CNNNeuronHardSigmoidNode : public CNNNeuronNode {
  public:
   explicit CNNNeuronHardSigmoidNode(const Ref<NNImageNode>& source);
-  static Ref<CNNNeuronHardSigmoidNode> create(const Ref<NNImageNode>& source) { return std::make_shared<CNNNeuronHardSigmoidNode>(source); }
+  static Ref<CNNNeuronHardSigmoidNode> create(const Ref<NNImageNode>& source) {
+    return std::make_shared<CNNNeuronHardSigmoidNode>(source);
+  }
   CNNNeuronHardSigmoidNode(const Ref<NNImageNode>& source, float a, float b);
-  static Ref<CNNNeuronHardSigmoidNode> create(const Ref<NNImageNode>& source, float a, float b) { return std::make_shared<CNNNeuronHardSigmoidNode>(source, a, b); }
+  static Ref<CNNNeuronHardSigmoidNode> create(const Ref<NNImageNode>& source, float a, float b) {
+    return std::make_shared<CNNNeuronHardSigmoidNode>(source, a, b);
+  }
 
  protected:
   const char* className() const override { return "CNNNeuronHardSigmoidNode"; }
@@ -128,9 +152,13 @@ class CNNNeuronHardSigmoidNode : public CNNNeuronNode {
 class CNNNeuronSoftPlusNode : public CNNNeuronNode {
  public:
   explicit CNNNeuronSoftPlusNode(const Ref<NNImageNode>& source);
-  static Ref<CNNNeuronSoftPlusNode> create(const Ref<NNImageNode>& source) { return std::make_shared<CNNNeuronSoftPlusNode>(source); }
+  static Ref<CNNNeuronSoftPlusNode> create(const Ref<NNImageNode>& source) {
+    return std::make_shared<CNNNeuronSoftPlusNode>(source);
+  }
   CNNNeuronSoftPlusNode(const Ref<NNImageNode>& source, float a, float b);
-  static Ref<CNNNeuronSoftPlusNode> create(const Ref<NNImageNode>& source, float a, float b) { return std::make_shared<CNNNeuronSoftPlusNode>(source, a, b); }
+  static Ref<CNNNeuronSoftPlusNode> create(const Ref<NNImageNode>& source, float a, float b) {
+    return std::make_shared<CNNNeuronSoftPlusNode>(source, a, b);
+  }
 
  protected:
   const char* className() const override { return "CNNNeuronSoftPlusNode"; }
@@ -140,7 +168,9 @@ class CNNNeuronSoftPlusNode : public CNNNeuronNode {
 class CNNNeuronSoftSignNode : public CNNNeuronNode {
  public:
   explicit CNNNeuronSoftSignNode(const Ref<NNImageNode>& source);
-  static Ref<CNNNeuronSoftSignNode> create(const Ref<NNImageNode>& source) { return std::make_shared<CNNNeuronSoftSignNode>(source); }
+  static Ref<CNNNeuronSoftSignNode> create(const Ref<NNImageNode>& source) {
+    return std::make_shared<CNNNeuronSoftSignNode>(source);
+  }
 
  protected:
   const char* className() const override { return "CNNNeuronSoftSignNode"; }
@@ -150,9 +180,13 @@ class CNNNeuronSoftSignNode : public CNNNeuronNode {
 class CNNNeuronTanHNode : public CNNNeuronNode {
  public:
   explicit CNNNeuronTanHNode(const Ref<NNImageNode>& source);
-  static Ref<CNNNeuronTanHNode> create(const Ref<NNImageNode>& source) { return std::make_shared<CNNNeuronTanHNode>(source); }
+  static Ref<CNNNeuronTanHNode> create(const Ref<NNImageNode>& source) {
+    return std::make_shared<CNNNeuronTanHNode>(source);
+  }
   CNNNeuronTanHNode(const Ref<NNImageNode>& source, float a, float b);
-  static Ref<CNNNeuronTanHNode> create(const Ref<NNImageNode>& source, float a, float b) { return std::make_shared<CNNNeuronTanHNode>(source, a, b); }
+  static Ref<CNNNeuronTanHNode> create(const Ref<NNImageNode>& source, float a, float b) {
+    return std::make_shared<CNNNeuronTanHNode>(source, a, b);
+  }
 
  protected:
   const char* className() const override { return "CNNNeuronTanHNode"; }
@@ -175,9 +209,13 @@ class CNNNeuronPReLUNode : public CNNNeuronNode {
 class CNNNeuronPowerNode : public CNNNeuronNode {
  public:
   explicit CNNNeuronPowerNode(const Ref<NNImageNode>& source);
-  static Ref<CNNNeuronPowerNode> create(const Ref<NNImageNode>& source) { return std::make_shared<CNNNeuronPowerNode>(source); }
+  static Ref<CNNNeuronPowerNode> create(const Ref<NNImageNode>& source) {
+    return std::make_shared<CNNNeuronPowerNode>(source);
+  }
   CNNNeuronPowerNode(const Ref<NNImageNode>& source, float a, float b, float c);
-  static Ref<CNNNeuronPowerNode> create(const Ref<NNImageNode>& source, float a, float b, float c) { return std::make_shared<CNNNeuronPowerNode>(source, a, b, c); }
+  static Ref<CNNNeuronPowerNode> create(const Ref<NNImageNode>& source, float a, float b, float c) {
+    return std::make_shared<CNNNeuronPowerNode>(source, a, b, c);
+  }
 
  protected:
   const char* className() const override { return "CNNNeuronPowerNode"; }
@@ -187,9 +225,13 @@ class CNNNeuronPowerNode : public CNNNeuronNode {
 class CNNNeuronExponentialNode : public CNNNeuronNode {
  public:
   explicit CNNNeuronExponentialNode(const Ref<NNImageNode>& source);
-  static Ref<CNNNeuronExponentialNode> create(const Ref<NNImageNode>& source) { return std::make_shared<CNNNeuronExponentialNode>(source); }
+  static Ref<CNNNeuronExponentialNode> create(const Ref<NNImageNode>& source) {
+    return std::make_shared<CNNNeuronExponentialNode>(source);
+  }
   CNNNeuronExponentialNode(const Ref<NNImageNode>& source, float a, float b, float c);
-  static Ref<CNNNeuronExponentialNode> create(const Ref<NNImageNode>& source, float a, float b, float c) { return std::make_shared<CNNNeuronExponentialNode>(source, a, b, c); }
+  static Ref<CNNNeuronExponentialNode> create(const Ref<NNImageNode>& source, float a, float b, float c) {
+    return std::make_shared<CNNNeuronExponentialNode>(source, a, b, c);
+  }
 
  protected:
   const char* className() const override { return "CNNNeuronExponentialNode"; }
@@ -199,9 +241,13 @@ class CNNNeuronExponentialNode : public CNNNeuronNode {
 class CNNNeuronLogarithmNode : public CNNNeuronNode {
  public:
   explicit CNNNeuronLogarithmNode(const Ref<NNImageNode>& source);
-  static Ref<CNNNeuronLogarithmNode> create(const Ref<NNImageNode>& source) { return std::make_shared<CNNNeuronLogarithmNode>(source); }
+  static Ref<CNNNeuronLogarithmNode> create(const Ref<NNImageNode>& source) {
+    return std::make_shared<CNNNeuronLogarithmNode>(source);
+  }
   CNNNeuronLogarithmNode(const Ref<NNImageNode>& source, float a, float b, float c);
-  static Ref<CNNNeuronLogarithmNode> create(const Ref<NNImageNode>& source, float a, float b, float c) { return std::make_shared<CNNNeuronLogarithmNode>(source, a, b, c); }
+  static Ref<CNNNeuronLogarithmNode> create(const Ref<NNImageNode>& source, float a, float b, float c) {
+    return std::make_shared<CNNNeuronLogarithmNode>(source, a, b, c);
+  }
 
  protected:
   const char* className() const override { return "CNNNeuronLogarithmNode"; }
@@ -211,7 +257,9 @@ class CNNNeuronLogarithmNode : public CNNNeuronNode {
 class CNNNeuronGeLUNode : public CNNNeuronNode {
  public:
   explicit CNNNeuronGeLUNode(const Ref<NNImageNode>& source);
-  static Ref<CNNNeuronGeLUNode> create(const Ref<NNImageNode>& source) { return std::make_shared<CNNNeuronGeLUNode>(source); }
+  static Ref<CNNNeuronGeLUNode> create(const Ref<NNImageNode>& source) {
+    return std::make_shared<CNNNeuronGeLUNode>(source);
+  }
 
  protected:
   const char* className() const override { return "CNNNeuronGeLUNode"; }

@@ -8,17 +8,17 @@ enum class PoolKind;
 
 namespace kovar::MPS {
 
-/// Base of the kernels that put one value per window and feature channel. The window of destination pixel (x, y) is centred
-/// at offset + (x, y) * stride: taps from centre - kernelWidth div 2 to centre + (kernelWidth - 1) div 2. Outside the source
-/// edgeMode decides (Zero by default). Implements MPSCNNPooling.
+/// Base of the kernels that put one value per window and feature channel. The window of destination pixel (x, y) is
+/// centred at offset + (x, y) * stride: taps from centre - kernelWidth div 2 to centre + (kernelWidth - 1) div 2.
+/// Outside the source edgeMode decides (Zero by default). Implements MPSCNNPooling.
 ///
 /// Errors: a kernel size or stride of 0.
 class CNNPooling : public CNNKernel {
  public:
   /// Stride 1.
   CNNPooling(const Ref<MTL::Device>& device, std::size_t kernelWidth, std::size_t kernelHeight);
-  CNNPooling(const Ref<MTL::Device>& device, std::size_t kernelWidth, std::size_t kernelHeight, std::size_t strideInPixelsX,
-             std::size_t strideInPixelsY);
+  CNNPooling(const Ref<MTL::Device>& device, std::size_t kernelWidth, std::size_t kernelHeight,
+             std::size_t strideInPixelsX, std::size_t strideInPixelsY);
 
  protected:
   void doEncode(nn::Call& call) override;
@@ -34,8 +34,8 @@ class CNNPooling : public CNNKernel {
   const char* className() const override { return "CNNPooling"; }
 };
 
-/// Largest value of each window. With edge mode Zero the zeros outside take part; with Clamp the window is in effect cut at
-/// the border. NaN is ignored unless a window holds nothing else. Implements MPSCNNPoolingMax.
+/// Largest value of each window. With edge mode Zero the zeros outside take part; with Clamp the window is in effect
+/// cut at the border. NaN is ignored unless a window holds nothing else. Implements MPSCNNPoolingMax.
 class CNNPoolingMax : public CNNPooling {
  public:
   using CNNPooling::CNNPooling;
@@ -47,8 +47,8 @@ class CNNPoolingMax : public CNNPooling {
   friend class Kernel;
 };
 
-/// Mean of each window. Edge mode Zero divides by kernelWidth * kernelHeight always; Clamp divides by the part of the window
-/// that lies inside the image grown by zeroPadSize on each side. Implements MPSCNNPoolingAverage.
+/// Mean of each window. Edge mode Zero divides by kernelWidth * kernelHeight always; Clamp divides by the part of the
+/// window that lies inside the image grown by zeroPadSize on each side. Implements MPSCNNPoolingAverage.
 class CNNPoolingAverage : public CNNPooling {
  public:
   using CNNPooling::CNNPooling;
@@ -71,10 +71,11 @@ class CNNPoolingAverage : public CNNPooling {
   friend class Kernel;
 };
 
-/// Base of the pooling gradients: primary is the gradient, secondary the forward source. Gradient pixel v counts if it lies
-/// in [primaryOffset, primaryOffset + sourceSize); its window is centred at secondaryOffset + (v - primaryOffset) * stride.
-/// By hand, destination pixel clipRect.origin holds the first source pixel of the first window; taken from the state, the
-/// result lies as the forward source does. Pixels that no window reaches are 0. Implements MPSCNNPoolingGradient.
+/// Base of the pooling gradients: primary is the gradient, secondary the forward source. Gradient pixel v counts if it
+/// lies in [primaryOffset, primaryOffset + sourceSize); its window is centred at secondaryOffset + (v - primaryOffset)
+/// * stride. By hand, destination pixel clipRect.origin holds the first source pixel of the first window; taken from
+/// the state, the result lies as the forward source does. Pixels that no window reaches are 0. Implements
+/// MPSCNNPoolingGradient.
 class CNNPoolingGradient : public CNNGradientKernel {
  public:
   CNNPoolingGradient(const Ref<MTL::Device>& device, std::size_t kernelWidth, std::size_t kernelHeight);
@@ -96,8 +97,8 @@ class CNNPoolingGradient : public CNNGradientKernel {
   MTL::Size sourceSize_ = RectNoClip.size;
 };
 
-/// The gradient goes to the largest pixel of each window: the first one in rows, then columns, where several are equal; to
-/// none where a zero outside is larger. Implements MPSCNNPoolingMaxGradient.
+/// The gradient goes to the largest pixel of each window: the first one in rows, then columns, where several are equal;
+/// to none where a zero outside is larger. Implements MPSCNNPoolingMaxGradient.
 class CNNPoolingMaxGradient : public CNNPoolingGradient {
  public:
   using CNNPoolingGradient::CNNPoolingGradient;

@@ -9,8 +9,8 @@ namespace kovar::MPS {
 /// Base of the pooling stages. Unlike the bare kernels they start with edge mode Clamp. Implements MPSCNNPoolingNode.
 class CNNPoolingNode : public NNFilterNode {
  public:
-  CNNPoolingNode(const Ref<NNImageNode>& source, std::size_t kernelWidth, std::size_t kernelHeight, std::size_t strideInPixelsX,
-                 std::size_t strideInPixelsY);
+  CNNPoolingNode(const Ref<NNImageNode>& source, std::size_t kernelWidth, std::size_t kernelHeight,
+                 std::size_t strideInPixelsX, std::size_t strideInPixelsY);
   CNNPoolingNode(const Ref<NNImageNode>& source, std::size_t filterSize, std::size_t stride);
   /// Stride = filterSize.
   CNNPoolingNode(const Ref<NNImageNode>& source, std::size_t filterSize);
@@ -58,8 +58,9 @@ class CNNPoolingAverageNode : public CNNPoolingNode {
 class CNNPoolingGradientNode : public NNGradientFilterNode {
  public:
   CNNPoolingGradientNode(const Ref<NNImageNode>& sourceGradient, const Ref<NNImageNode>& sourceImage,
-                         const Ref<NNGradientStateNode>& gradientState, std::size_t kernelWidth, std::size_t kernelHeight,
-                         std::size_t strideInPixelsX, std::size_t strideInPixelsY, const Ref<NNPadding>& paddingPolicy);
+                         const Ref<NNGradientStateNode>& gradientState, std::size_t kernelWidth,
+                         std::size_t kernelHeight, std::size_t strideInPixelsX, std::size_t strideInPixelsY,
+                         const Ref<NNPadding>& paddingPolicy);
   std::size_t kernelWidth() const { return kernelWidth_; }
   std::size_t kernelHeight() const { return kernelHeight_; }
   std::size_t strideInPixelsX() const { return strideX_; }

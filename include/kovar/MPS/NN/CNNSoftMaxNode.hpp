@@ -20,7 +20,9 @@ class CNNSoftMaxNode : public NNFilterNode {
 class CNNLogSoftMaxNode : public NNFilterNode {
  public:
   explicit CNNLogSoftMaxNode(const Ref<NNImageNode>& source);
-  static Ref<CNNLogSoftMaxNode> create(const Ref<NNImageNode>& source) { return std::make_shared<CNNLogSoftMaxNode>(source); }
+  static Ref<CNNLogSoftMaxNode> create(const Ref<NNImageNode>& source) {
+    return std::make_shared<CNNLogSoftMaxNode>(source);
+  }
 
  protected:
   std::unique_ptr<nn::GraphLayer> doMakeLayer(const Ref<MTL::Device>& device) override;
@@ -48,7 +50,8 @@ class CNNLogSoftMaxGradientNode : public NNGradientFilterNode {
  public:
   CNNLogSoftMaxGradientNode(const Ref<NNImageNode>& sourceGradient, const Ref<NNImageNode>& sourceImage,
                             const Ref<NNGradientStateNode>& gradientState);
-  static Ref<CNNLogSoftMaxGradientNode> create(const Ref<NNImageNode>& sourceGradient, const Ref<NNImageNode>& sourceImage,
+  static Ref<CNNLogSoftMaxGradientNode> create(const Ref<NNImageNode>& sourceGradient,
+                                               const Ref<NNImageNode>& sourceImage,
                                                const Ref<NNGradientStateNode>& gradientState) {
     return std::make_shared<CNNLogSoftMaxGradientNode>(sourceGradient, sourceImage, gradientState);
   }

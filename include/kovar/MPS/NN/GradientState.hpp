@@ -10,8 +10,8 @@ struct ForwardRecord;
 
 namespace kovar::MPS {
 
-/// What a forward kernel was set to when it was encoded, for its gradient kernel. Made by the forward kernel, for one batch.
-/// Implements MPSNNGradientState.
+/// What a forward kernel was set to when it was encoded, for its gradient kernel. Made by the forward kernel, for one
+/// batch. Implements MPSNNGradientState.
 class NNGradientState : public State {
  public:
   ~NNGradientState() override;
@@ -25,7 +25,8 @@ class NNGradientState : public State {
   friend struct nn::Access;
 };
 
-/// The same for kernels with two and with many sources. Implement MPSNNBinaryGradientState and MPSNNMultiaryGradientState.
+/// The same for kernels with two and with many sources. Implement MPSNNBinaryGradientState and
+/// MPSNNMultiaryGradientState.
 class NNBinaryGradientState : public State {
  protected:
   using State::State;

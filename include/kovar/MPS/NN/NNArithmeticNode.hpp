@@ -7,7 +7,8 @@
 
 namespace kovar::MPS {
 
-/// Base of the stages that combine two images; the properties are CNNArithmetic's. Implements MPSNNBinaryArithmeticNode.
+/// Base of the stages that combine two images; the properties are CNNArithmetic's. Implements
+/// MPSNNBinaryArithmeticNode.
 class NNBinaryArithmeticNode : public NNFilterNode {
  public:
   float primaryScale() const { return primaryScale_; }

@@ -83,15 +83,16 @@ class NNGradientStateNode : public NNStateNode {};
 class NNBinaryGradientStateNode : public NNStateNode {};
 class NNMultiaryGradientStateNode : public NNStateNode {};
 
-/// Called for each gradient node that trainingGraph makes. inferenceNode is null for additions that the graph inserts where an
-/// image has several readers. The handler may set formats, allocators, handles, training styles, padding policies, or stop a
-/// branch with stopGradient. Implements MPSGradientNodeBlock.
+/// Called for each gradient node that trainingGraph makes. inferenceNode is null for additions that the graph inserts
+/// where an image has several readers. The handler may set formats, allocators, handles, training styles, padding
+/// policies, or stop a branch with stopGradient. Implements MPSGradientNodeBlock.
 using GradientNodeBlock =
     std::function<void(const Ref<NNFilterNode>& gradientNode, const Ref<NNFilterNode>& inferenceNode,
                        const Ref<NNImageNode>& inferenceSource, const Ref<NNImageNode>& gradientSource)>;
 
-/// One stage of a graph: reads image nodes, makes one. Nodes only describe; NNGraph makes the kernels. A node keeps the nodes
-/// before it alive; its result lives inside it, and holding the result keeps the node. Implements MPSNNFilterNode.
+/// One stage of a graph: reads image nodes, makes one. Nodes only describe; NNGraph makes the kernels. A node keeps the
+/// nodes before it alive; its result lives inside it, and holding the result keeps the node. Implements
+/// MPSNNFilterNode.
 class NNFilterNode : public Object {
  public:
   ~NNFilterNode() override;
@@ -104,16 +105,18 @@ class NNFilterNode : public Object {
   std::string label() const { return label_; }
   void setLabel(std::string_view label) { label_ = label; }
 
-  /// The gradient node of a filter with one source, given the gradient of its result. Throws Error for classes without one.
+  /// The gradient node of a filter with one source, given the gradient of its result. Throws Error for classes without
+  /// one.
   Ref<NNGradientFilterNode> gradientFilter(const Ref<NNImageNode>& source);
   Ref<NNGradientFilterNode> gradientFilter(const std::vector<Ref<NNImageNode>>& sources);
   /// One gradient node per source.
   std::vector<Ref<NNGradientFilterNode>> gradientFilters(const std::vector<Ref<NNImageNode>>& sources);
   std::vector<Ref<NNGradientFilterNode>> gradientFilters(const Ref<NNImageNode>& source);
-  /// Makes gradient nodes for everything before this node, in reverse; returns those whose results nobody reads: the gradients
-  /// of the graph's sources. sourceGradient: gradient of this node's result (null: the result itself, as after a loss node).
-  /// Empty when there is nothing to make.
-  std::vector<Ref<NNFilterNode>> trainingGraph(const Ref<NNImageNode>& sourceGradient, const GradientNodeBlock& nodeHandler);
+  /// Makes gradient nodes for everything before this node, in reverse; returns those whose results nobody reads: the
+  /// gradients of the graph's sources. sourceGradient: gradient of this node's result (null: the result itself, as
+  /// after a loss node). Empty when there is nothing to make.
+  std::vector<Ref<NNFilterNode>> trainingGraph(const Ref<NNImageNode>& sourceGradient,
+                                               const GradientNodeBlock& nodeHandler);
 
  protected:
   NNFilterNode(std::vector<Ref<NNImageNode>> sources, std::vector<Ref<NNStateNode>> sourceStates);

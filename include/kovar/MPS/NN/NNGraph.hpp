@@ -10,7 +10,8 @@
 
 namespace kovar::nn {
 class GraphPlan;
-}
+struct GraphAccess;
+}  // namespace kovar::nn
 namespace kovar::MTL {
 class CommandQueue;
 }
@@ -18,25 +19,28 @@ class CommandQueue;
 namespace kovar::MPS {
 
 /// Called when executeAsync's work has run: the result, or null and what went wrong.
-using NNGraphCompletionHandler = std::function<void(const Ref<Image>& result, const std::shared_ptr<const Error>& error)>;
+using NNGraphCompletionHandler =
+    std::function<void(const Ref<Image>& result, const std::shared_ptr<const Error>& error)>;
 
-/// Runs everything that result nodes depend on. Made once from filter nodes: their kernels are built and data sources loaded
-/// now. Encoded any number of times, for any source sizes. Sources are given in the order of sourceImageHandles and
-/// sourceStateHandles: that in which the filters first read them. A training graph updates the weights of trainable nodes:
-/// with the GPU style each data source's update hook is called during encode, right after that layer's gradient; with the
-/// CPU style when the command buffer has completed. Implements MPSNNGraph.
+/// Runs everything that result nodes depend on. Made once from filter nodes: their kernels are built and data sources
+/// loaded now. Encoded any number of times, for any source sizes. Sources are given in the order of sourceImageHandles
+/// and sourceStateHandles: that in which the filters first read them. A training graph updates the weights of trainable
+/// nodes: with the GPU style each data source's update hook is called during encode, right after that layer's gradient;
+/// with the CPU style when the command buffer has completed. Implements MPSNNGraph.
 ///
 /// Errors: a null node, a data source that does not load, sources that do not match in number or batch size.
 class NNGraph : public Kernel {
  public:
   /// resultImageIsNeeded false: the last image is not made available; the graph runs for its side effects.
   NNGraph(const Ref<MTL::Device>& device, const Ref<NNImageNode>& resultImage, bool resultImageIsNeeded);
-  /// Several results; those after the first are among the intermediate images. resultsAreNeeded too short: the rest are.
+  /// Several results; those after the first are among the intermediate images. resultsAreNeeded too short: the rest
+  /// are.
   NNGraph(const Ref<MTL::Device>& device, const std::vector<Ref<NNImageNode>>& resultImages,
           const std::vector<bool>& resultsAreNeeded);
   /// The result is needed. Deprecated in the documented API.
   NNGraph(const Ref<MTL::Device>& device, const Ref<NNImageNode>& resultImage);
-  static Ref<NNGraph> graph(const Ref<MTL::Device>& device, const Ref<NNImageNode>& resultImage, bool resultImageIsNeeded);
+  static Ref<NNGraph> graph(const Ref<MTL::Device>& device, const Ref<NNImageNode>& resultImage,
+                            bool resultImageIsNeeded);
   static Ref<NNGraph> graph(const Ref<MTL::Device>& device, const std::vector<Ref<NNImageNode>>& resultImages,
                             const std::vector<bool>& resultsAreNeeded);
   static Ref<NNGraph> graph(const Ref<MTL::Device>& device, const Ref<NNImageNode>& resultImage);
@@ -65,8 +69,8 @@ class NNGraph : public Kernel {
   Ref<Image> encode(const Ref<MTL::CommandBuffer>& commandBuffer, const std::vector<Ref<Image>>& sourceImages,
                     const std::vector<Ref<State>>& sourceStates, std::vector<Ref<Image>>* intermediateImages,
                     std::vector<Ref<State>>* destinationStates);
-  /// All batches have the same number of images. Intermediate images and states are appended. Returns the first result, empty
-  /// when it is not needed.
+  /// All batches have the same number of images. Intermediate images and states are appended. Returns the first result,
+  /// empty when it is not needed.
   ImageBatch encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const std::vector<ImageBatch>& sourceImages,
                          const std::vector<StateBatch>& sourceStates, std::vector<ImageBatch>* intermediateImages,
                          std::vector<StateBatch>* destinationStates);
@@ -74,7 +78,8 @@ class NNGraph : public Kernel {
   ImageBatch encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const std::vector<ImageBatch>& sourceImages,
                          const std::vector<StateBatch>& sourceStates);
   /// Encodes and commits on a queue of the graph's own. The handler runs on the device's handler thread.
-  Ref<Image> executeAsync(const std::vector<Ref<Image>>& sourceImages, const NNGraphCompletionHandler& completionHandler);
+  Ref<Image> executeAsync(const std::vector<Ref<Image>>& sourceImages,
+                          const NNGraphCompletionHandler& completionHandler);
   /// How many read counts of a temporary source one encode uses up: 1.
   std::size_t readCountForSourceImage(std::size_t index);
   std::size_t readCountForSourceState(std::size_t index);
@@ -85,6 +90,7 @@ class NNGraph : public Kernel {
  private:
   std::unique_ptr<nn::GraphPlan> plan_;
   Ref<MTL::CommandQueue> ownQueue_;
+  friend struct nn::GraphAccess;
 };
 
 }  // namespace kovar::MPS

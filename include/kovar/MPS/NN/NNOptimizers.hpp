@@ -14,9 +14,9 @@ class StepEncoder;
 
 namespace kovar::MPS {
 
-/// What all optimizers share. Each gradient value d is changed before its use, in this order: clamped to [gradientClipMin,
-/// gradientClipMax] if applyGradientClipping, multiplied by gradientRescale, then regularizationScale * sign(v) (L1) or
-/// regularizationScale * v (L2) is added, v being the parameter. Rates and scales may be negative.
+/// What all optimizers share. Each gradient value d is changed before its use, in this order: clamped to
+/// [gradientClipMin, gradientClipMax] if applyGradientClipping, multiplied by gradientRescale, then regularizationScale
+/// * sign(v) (L1) or regularizationScale * v (L2) is added, v being the parameter. Rates and scales may be negative.
 /// Implements MPSNNOptimizerDescriptor.
 ///
 /// Errors: a rate or scale that is not finite.
@@ -27,10 +27,12 @@ class NNOptimizerDescriptor final : public Object {
   NNOptimizerDescriptor(float learningRate, float gradientRescale, bool applyGradientClipping, float gradientClipMax,
                         float gradientClipMin, NNRegularizationType regularizationType, float regularizationScale);
   static Ref<NNOptimizerDescriptor> optimizerDescriptor(float learningRate, float gradientRescale,
-                                                        NNRegularizationType regularizationType, float regularizationScale);
-  static Ref<NNOptimizerDescriptor> optimizerDescriptor(float learningRate, float gradientRescale, bool applyGradientClipping,
-                                                        float gradientClipMax, float gradientClipMin,
-                                                        NNRegularizationType regularizationType, float regularizationScale);
+                                                        NNRegularizationType regularizationType,
+                                                        float regularizationScale);
+  static Ref<NNOptimizerDescriptor> optimizerDescriptor(float learningRate, float gradientRescale,
+                                                        bool applyGradientClipping, float gradientClipMax,
+                                                        float gradientClipMin, NNRegularizationType regularizationType,
+                                                        float regularizationScale);
 
   float learningRate() const { return learningRate_; }
   void setLearningRate(float learningRate);
@@ -57,21 +59,21 @@ class NNOptimizerDescriptor final : public Object {
   float regularizationScale_;
 };
 
-/// A kernel that updates parameters from their gradients. Properties are read at encode; the learning rate may change from
-/// step to step. Implements MPSNNOptimizer.
+/// A kernel that updates parameters from their gradients. Properties are read at encode; the learning rate may change
+/// from step to step. Implements MPSNNOptimizer.
 ///
-/// Every encode writes the new values to the result, which may be the input values themselves, and the new optimizer state
-/// (momentum and the like) over the old one. Values, gradients and states are float32 or float16, computed in float32. The
-/// number of elements is that of the input values; everything else must have at least as many. Vectors and matrices with
-/// several members are updated whole.
+/// Every encode writes the new values to the result, which may be the input values themselves, and the new optimizer
+/// state (momentum and the like) over the old one. Values, gradients and states are float32 or float16, computed in
+/// float32. The number of elements is that of the input values; everything else must have at least as many. Vectors and
+/// matrices with several members are updated whole.
 ///
-/// The variants for convolutions take the gradient state that a CNNConvolutionGradient filled and update weights and biases;
-/// of the vectors, [0] belongs to the weights and [1] to the biases. With only one vector biases are not updated (a result
-/// that is another state than the source receives a copy). They lower the read counts of a temporary gradient state and a
-/// temporary source state by one.
+/// The variants for convolutions take the gradient state that a CNNConvolutionGradient filled and update weights and
+/// biases; of the vectors, [0] belongs to the weights and [1] to the biases. With only one vector biases are not
+/// updated (a result that is another state than the source receives a copy). They lower the read counts of a temporary
+/// gradient state and a temporary source state by one.
 ///
-/// Errors at construction: a property that is not finite, gradientClipMin above gradientClipMax, an unknown regularization.
-/// At encode: null or foreign arguments, too few elements, other data types, missing state vectors.
+/// Errors at construction: a property that is not finite, gradientClipMin above gradientClipMax, an unknown
+/// regularization. At encode: null or foreign arguments, too few elements, other data types, missing state vectors.
 class NNOptimizer : public Kernel {
  public:
   float learningRate() const { return learningRate_; }
@@ -120,7 +122,8 @@ class NNOptimizerStochasticGradientDescent final : public NNOptimizer {
               const Ref<Matrix>& inputValuesMatrix, const Ref<Matrix>& inputMomentumMatrix,
               const Ref<Matrix>& resultValuesMatrix);
   /// inputMomentumVectors may be empty: no momentum, weights and biases both updated.
-  void encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<CNNConvolutionGradientState>& convolutionGradientState,
+  void encode(const Ref<MTL::CommandBuffer>& commandBuffer,
+              const Ref<CNNConvolutionGradientState>& convolutionGradientState,
               const Ref<CNNConvolutionWeightsAndBiasesState>& convolutionSourceState,
               const std::vector<Ref<Vector>>& inputMomentumVectors,
               const Ref<CNNConvolutionWeightsAndBiasesState>& resultState);
@@ -152,7 +155,8 @@ class NNOptimizerRMSProp final : public NNOptimizer {
   void encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Matrix>& inputGradientMatrix,
               const Ref<Matrix>& inputValuesMatrix, const Ref<Matrix>& inputSumOfSquaresMatrix,
               const Ref<Matrix>& resultValuesMatrix);
-  void encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<CNNConvolutionGradientState>& convolutionGradientState,
+  void encode(const Ref<MTL::CommandBuffer>& commandBuffer,
+              const Ref<CNNConvolutionGradientState>& convolutionGradientState,
               const Ref<CNNConvolutionWeightsAndBiasesState>& convolutionSourceState,
               const std::vector<Ref<Vector>>& inputSumOfSquaresVectors,
               const Ref<CNNConvolutionWeightsAndBiasesState>& resultState);
@@ -170,8 +174,8 @@ class NNOptimizerRMSProp final : public NNOptimizer {
 
 /// Adam: with k = timeStep + 1, r' = r sqrt(1 - beta2^k) / (1 - beta1^k),
 ///   m' = beta1 m + (1 - beta1) g;  u' = beta2 u + (1 - beta2) g^2;  v' = v - r' m' / (sqrt(u') + epsilon)
-/// and with maximum velocities (AMSGrad) x' = max(x, u') in place of u' in the last line. Each call of encode, whatever it
-/// updates, adds 1 to timeStep. Implements MPSNNOptimizerAdam.
+/// and with maximum velocities (AMSGrad) x' = max(x, u') in place of u' in the last line. Each call of encode, whatever
+/// it updates, adds 1 to timeStep. Implements MPSNNOptimizerAdam.
 ///
 /// Errors besides those of NNOptimizer: beta1 or beta2 outside [0, 1).
 class NNOptimizerAdam final : public NNOptimizer {
@@ -202,14 +206,18 @@ class NNOptimizerAdam final : public NNOptimizer {
               const Ref<Matrix>& inputValuesMatrix, const Ref<Matrix>& inputMomentumMatrix,
               const Ref<Matrix>& inputVelocityMatrix, const Ref<Matrix>& maximumVelocityMatrix,
               const Ref<Matrix>& resultValuesMatrix);
-  void encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<CNNConvolutionGradientState>& convolutionGradientState,
+  void encode(const Ref<MTL::CommandBuffer>& commandBuffer,
+              const Ref<CNNConvolutionGradientState>& convolutionGradientState,
               const Ref<CNNConvolutionWeightsAndBiasesState>& convolutionSourceState,
-              const std::vector<Ref<Vector>>& inputMomentumVectors, const std::vector<Ref<Vector>>& inputVelocityVectors,
+              const std::vector<Ref<Vector>>& inputMomentumVectors,
+              const std::vector<Ref<Vector>>& inputVelocityVectors,
               const Ref<CNNConvolutionWeightsAndBiasesState>& resultState);
   /// maximumVelocityVectors may be empty: plain Adam.
-  void encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<CNNConvolutionGradientState>& convolutionGradientState,
+  void encode(const Ref<MTL::CommandBuffer>& commandBuffer,
+              const Ref<CNNConvolutionGradientState>& convolutionGradientState,
               const Ref<CNNConvolutionWeightsAndBiasesState>& convolutionSourceState,
-              const std::vector<Ref<Vector>>& inputMomentumVectors, const std::vector<Ref<Vector>>& inputVelocityVectors,
+              const std::vector<Ref<Vector>>& inputMomentumVectors,
+              const std::vector<Ref<Vector>>& inputVelocityVectors,
               const std::vector<Ref<Vector>>& maximumVelocityVectors,
               const Ref<CNNConvolutionWeightsAndBiasesState>& resultState);
 
