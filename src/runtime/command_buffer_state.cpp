@@ -51,6 +51,9 @@ std::int32_t CommandBufferState::predicateSet(std::span<const PredicateRef> pred
 
 base::Status CommandBufferState::append(prim::Prim prim, std::span<const Operand> operands,
                                         const prim::Scalars& scalars, std::span<const PredicateRef> predicates) {
+  if (spoiled_)
+    return base::Failure{named(label) + ": encode after encoding failed; go on with a new command buffer. What failed: " +
+                         error()->what()};
   if (status() >= Status::Committed)
     return base::Failure{named(label) + ": encode after commit(); encode into a new command buffer of the queue"};
   for (const Operand& o : operands) {
@@ -124,8 +127,7 @@ base::Status CommandBufferState::enqueue() {
 }
 
 base::Status CommandBufferState::commit() {
-  if (status() == Status::Error)
-    return base::Failure{named(label) + ": commit() after encoding failed: " + error()->what()};
+  if (spoiled_) return base::Failure{named(label) + ": commit() after encoding failed: " + error()->what()};
   if (status() >= Status::Committed)
     return base::Failure{named(label) + ": commit() called twice; a command buffer runs once, make a new one"};
   hasHandlers_ = !scheduled_.empty() || !completed_.empty();
@@ -137,6 +139,7 @@ base::Status CommandBufferState::commit() {
 void CommandBufferState::fail(const std::string& text) {
   setError(text);
   std::scoped_lock lock(mutex_);
+  spoiled_ = true;
   status_ = Status::Error;
   scheduledDone_ = ran_ = handled_ = true;
   changed_.notify_all();

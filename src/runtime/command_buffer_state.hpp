@@ -121,6 +121,7 @@ class CommandBufferState : public std::enable_shared_from_this<CommandBufferStat
   std::atomic<MTL::CommandBufferStatus> status_{MTL::CommandBufferStatus::NotEnqueued};
   bool hasHandlers_ = false;  // fixed at commit
   bool scheduledDone_ = false, ran_ = false, handled_ = false;
+  bool spoiled_ = false;  // by fail(); only the encoding thread asks
   std::shared_ptr<const Error> error_;
   Times times_;
 };
