@@ -75,7 +75,7 @@ inline PointGradientCase randomPointGradientCase(Random& r, const oracle::Domain
 /// Runs the kernel as the case says and compares with `expected`.
 inline void expectGradient(const PointGradientCase& c, MPS::CNNGradientKernel& kernel, const MPS::StateBatch& states,
                            const oracle::Result& expected, oracle::Tolerance tolerance) {
-  apply(c.at, kernel);
+  test::apply(c.at, kernel);
   const MPS::ImageBatch destination = imagesOf(c.destination, c.destinationFormat, c.arrangement);
   runOnCpu([&](const auto& buffer) {
     encodeAs(c.arrangement, kernel, buffer, imagesOf(c.gradient, c.gradientFormat, c.arrangement),
@@ -143,9 +143,9 @@ inline Tensor numericSourceGradient(const AutomaticCase& c, const std::function<
 /// way.
 inline void expectAutomaticGradient(const AutomaticCase& c, MPS::CNNKernel& forward, MPS::CNNGradientKernel& backward,
                                     const Tensor& expected, bool secondaryIsResult, bool temporaryStates,
-                                    double tolerance = 2e-4) {
-  apply(c.at, forward);
-  backward.setDestinationImageAllocator(MPS::Image::defaultAllocator());
+                                    double tolerance = 2e-5) {
+  test::apply(c.at, forward);
+  backward.setDestinationImageAllocator(float32Images());
   const MPS::ImageBatch source = imagesOf(c.source, Format::Float32, c.arrangement);
   const MPS::ImageBatch destination = imagesOf(c.destination, Format::Float32, c.arrangement);
   MPS::ImageBatch result, gradients;
@@ -167,8 +167,7 @@ inline void expectAutomaticGradient(const AutomaticCase& c, MPS::CNNKernel& forw
   const Tensor actual = tensorOf(result);
   ASSERT_TRUE(actual.sameShape(expected)) << actual.shape() << ", wanted " << expected.shape();
   for (std::size_t i = 0; i < expected.size(); ++i)
-    ASSERT_NEAR(actual.v[i], expected.v[i],
-                tolerance * (1 + std::fabs(expected.v[i])) + oracle::storeTolerance(Format::Float16, expected.v[i]))
+    ASSERT_NEAR(actual.v[i], expected.v[i], tolerance * (1 + std::fabs(expected.v[i])))
         << "image " << i / (expected.h * expected.w * expected.c) << " y " << i / (expected.w * expected.c) % expected.h
         << " x " << i / expected.c % expected.w << " channel " << i % expected.c;
 }

@@ -118,6 +118,22 @@ inline Tensor tensorOf(MPS::Image& image) {
   return t;
 }
 
+/// Makes ordinary images of float32, where kernels would pick float16. An allocator as users write them.
+class Float32Images final : public MPS::ImageAllocator {
+ public:
+  Ref<MPS::Image> image(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<MPS::ImageDescriptor>& descriptor,
+                        const Ref<MPS::Kernel>&) override {
+    const auto d = descriptor->copy();
+    d->setChannelFormat(MPS::ImageFeatureChannelFormat::Float32);
+    return std::make_shared<MPS::Image>(commandBuffer->device(), d);
+  }
+};
+
+inline const Ref<MPS::ImageAllocator>& float32Images() {
+  static const Ref<MPS::ImageAllocator> allocator = std::make_shared<Float32Images>();
+  return allocator;
+}
+
 /// How several images reach a kernel.
 enum class Arrangement {
   Array,     ///< one image object of several images; encode
