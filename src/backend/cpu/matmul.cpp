@@ -68,6 +68,7 @@ void rowSums(Context& context, const MatmulShape& s, const float* a, float* d) {
 
 std::span<const Candidate<prim::Matmul>> matmulCandidates() {
   static constexpr Candidate<prim::Matmul> kList[] = {
+      {"cpu:matmul:blocked", prepareMatmulBlocked},
       {"cpu:matmul:generic", prepareMatmulGeneric},
   };
   return kList;

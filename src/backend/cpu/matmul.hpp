@@ -28,6 +28,8 @@ std::vector<prim::Access> matmulAccess(const prim::Matmul& desc);
 /// d[m] = sum over k of A[m,k], for all rows, in a fixed order; adds when `accumulate`.
 void rowSums(Context& context, const MatmulShape& s, const float* a, float* d);
 
+base::Status prepareMatmulBlocked(const prim::Matmul& desc, std::span<const prim::View> views,
+                                  const prim::PrepareOptions& options, CpuPlan& plan);
 base::Status prepareMatmulGeneric(const prim::Matmul& desc, std::span<const prim::View> views,
                                   const prim::PrepareOptions& options, CpuPlan& plan);
 
