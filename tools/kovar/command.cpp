@@ -1,6 +1,7 @@
 #include "kovar/command.hpp"
 
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 
@@ -33,6 +34,14 @@ std::string pathOf(const CLI::App& app) {
   return (app.get_parent() ? pathOf(*app.get_parent()) + ' ' : std::string()) + app.get_name();
 }
 
+bool everything(const CLI::App*) { return true; }
+
+std::string namesOf(const std::vector<const CLI::App*>& commands) {
+  std::string names;
+  for (const CLI::App* command : commands) names += (names.empty() ? "" : ", ") + command->get_name();
+  return names;
+}
+
 int fail(int status, const std::string& text) {
   std::fflush(stdout);
   std::fprintf(stderr, "%s\n", oneLine(text).c_str());
@@ -59,13 +68,21 @@ int run(int count, const char* const* arguments) {
   addTrain(app, context);
   addClassify(app, context);
   addDevices(app, context);
+  // A file beyond the shell's limit is then a write that fails, with a message, instead of the end of the program.
+  std::signal(SIGXFSZ, SIG_IGN);
   try {
     app.parse(count, arguments);
-    return context.work();
+    const int status = context.work();
+    if (std::fflush(stdout) != 0 || std::ferror(stdout))
+      return fail(kFailed, "kovar: cannot write to standard output; give it somewhere to go, or free some space");
+    return status;
   } catch (const CLI::Success& wish) {
     return app.exit(wish);  // --help, --version
   } catch (const CLI::ParseError& error) {
     const CLI::App& command = innermost(app);
+    if (const auto unknown = command.remaining(); !unknown.empty() && !command.get_subcommands(everything).empty())
+      return fail(kWrongCommandLine, pathOf(command) + ": there is no command '" + unknown.front() +
+                                         "'; there are: " + namesOf(command.get_subcommands(everything)));
     return fail(kWrongCommandLine, pathOf(command) + ": " + error.what() + "; see " + pathOf(command) + " --help");
   } catch (const WrongCommandLine& error) {
     return fail(kWrongCommandLine, pathOf(innermost(app)) + ": " + error.what());

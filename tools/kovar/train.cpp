@@ -1,9 +1,11 @@
+#include <fmt/core.h>
 #include <CLI/CLI.hpp>
 #include <cmath>
 #include <map>
 #include <memory>
 
 #include "kovar/command.hpp"
+#include "kovar/digits/checkpoint.hpp"
 #include "kovar/train_digits.hpp"
 
 namespace kovar::tools {
@@ -13,6 +15,7 @@ struct Given {
   TrainDigitsOptions options;
   std::uint64_t epochs = 1, steps = 0, batch = 40, seed = 0, testEvery = 0;
   std::string init = "he";
+  double learningRate = 1e-3;
 };
 
 /// The value where the option was given.
@@ -21,7 +24,9 @@ std::optional<T> given(const CLI::App& app, const char* option, T value) {
   return app.count(option) > 0 ? std::optional<T>(value) : std::nullopt;
 }
 
-const CLI::Range kPositive(std::uint64_t{1}, std::uint64_t{1} << 40);
+const CLI::Range kPositive(std::uint64_t{1}, kMostSteps);
+// CLI11 reads -1 as the largest number there is.
+const CLI::Range kNotNegative(std::uint64_t{0}, ~std::uint64_t{0} >> 1);
 
 }  // namespace
 
@@ -39,9 +44,9 @@ void addTrain(CLI::App& app, Context& context) {
       ->check(kPositive)
       ->excludes(epochs);
   digits->add_option("--batch", g->batch, "Pictures a step")
-      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{10000}))
+      ->check(CLI::Range(std::uint64_t{1}, kMostPicturesAStep))
       ->capture_default_str();
-  digits->add_option("--lr", o.learningRate, "Learning rate of Adam")->capture_default_str();
+  digits->add_option("--lr", g->learningRate, "Learning rate of Adam")->capture_default_str();
   digits
       ->add_option(
           "--init", g->init,
@@ -49,7 +54,9 @@ void addTrain(CLI::App& app, Context& context) {
           "--steps also draws each picture from all")
       ->check(CLI::IsMember({"he", "apple"}))
       ->capture_default_str();
-  digits->add_option("--seed", g->seed, "Of start weights, order of pictures and dropout")->capture_default_str();
+  digits->add_option("--seed", g->seed, "Of start weights, order of pictures and dropout")
+      ->check(kNotNegative)
+      ->capture_default_str();
   digits->add_option("--test-every", g->testEvery, "Steps between looks at the test pictures (default: every epoch)")
       ->check(kPositive);
   digits->add_option("--device", o.device, "What kovar devices lists (default: the fastest)");
@@ -69,8 +76,9 @@ void addTrain(CLI::App& app, Context& context) {
     opt.seed = given(*digits, "--seed", g->seed);
     opt.testEvery = given(*digits, "--test-every", g->testEvery);
     opt.init = given(*digits, "--init", g->init == "he" ? Init::He : Init::Apple);
-    if (!std::isfinite(opt.learningRate) || opt.learningRate <= 0)
-      throw WrongCommandLine("--lr is " + std::to_string(opt.learningRate) + "; give a finite number above 0");
+    opt.learningRate = given(*digits, "--lr", g->learningRate);
+    if (!std::isfinite(g->learningRate) || g->learningRate <= 0)
+      throw WrongCommandLine(fmt::format("--lr is {}; give a finite number above 0", g->learningRate));
     opt.command = context.typed;
     context.work = [g] { return trainDigits(g->options); };
   });

@@ -2,7 +2,9 @@
 
 #include <fmt/core.h>
 
+#include <array>
 #include <chrono>
+#include <cmath>
 #include <utility>
 
 #include "base/edge.hpp"
@@ -23,8 +25,18 @@ constexpr std::uint64_t kLines = 20;  ///< in a run without a terminal
 double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 /// Finds out before the work whether its results can be written; leaves nothing behind.
-void checkWritable(const std::string& path) {
-  if (!path.empty()) base::unwrap(base::io::AtomicFile::create(path));
+void checkOutputs(const TrainDigitsOptions& o) {
+  const std::array<std::pair<const char*, const std::string&>, 3> outputs{
+      {{"--save", o.save}, {"--report", o.report}, {"--json", o.json}}};
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    const auto& [option, path] = outputs[i];
+    if (path.empty()) continue;
+    for (std::size_t k = 0; k < i; ++k)
+      if (outputs[k].second == path)
+        throw WrongCommandLine(
+            fmt::format("{} and {} both write '{}'; give two files", outputs[k].first, option, path));
+    base::unwrap(base::io::AtomicFile::create(path));
+  }
 }
 
 /// The value of the file that is continued; giving another one is a mistake.
@@ -42,10 +54,12 @@ RunState startState(const TrainDigitsOptions& o) {
     mustAgree("--batch", o.batch, state.batch, o.resume);
     mustAgree("--seed", o.seed, state.seed, o.resume);
     mustAgree("--init", o.init, state.init, o.resume);
+    state.learningRate = o.learningRate.value_or(state.learningRate);
     return state;
   }
   state.batch = o.batch.value_or(state.batch);
   state.seed = o.seed.value_or(0);
+  state.learningRate = o.learningRate.value_or(state.learningRate);
   state.init = o.init.value_or(Init::He);
   state.order = state.init == Init::Apple && o.steps ? SampleOrder::Kind::Drawn : SampleOrder::Kind::Shuffled;
   return state;
@@ -55,11 +69,10 @@ RunState startState(const TrainDigitsOptions& o) {
 class Run {
  public:
   explicit Run(const TrainDigitsOptions& options) : o_(options) {
-    s_.learningRate = o_.learningRate;
     s_.command = o_.command;
     s_.state = startState(o_);
     s_.firstStep = s_.state.step;
-    for (const std::string& path : {o_.save, o_.report, o_.json}) checkWritable(path);
+    checkOutputs(o_);
     if (o_.threads > 0) setThreadCount(o_.threads);
     s_.threads = threadCount();
     s_.device = o_.device.empty() ? MTL::createSystemDefaultDevice() : MTL::deviceNamed(o_.device);
@@ -69,7 +82,7 @@ class Run {
 
   int execute() {
     const InterruptGuard guard;
-    network_.emplace(s_.device, static_cast<float>(o_.learningRate));
+    network_.emplace(s_.device, static_cast<float>(s_.state.learningRate));
     if (o_.resume.empty())
       network_->initialise(queue_, s_.state.init, s_.state.seed);
     else
@@ -106,24 +119,28 @@ class Run {
                s_.threads == 1 ? "(1 thread)" : fmt::format("({} threads)", s_.threads));
     if (first >= total_) {
       fmt::print("The run has {} steps already; more is a larger --epochs or --steps.\n", first);
+      save();
       test(nullptr);
       return;
     }
     Progress progress(first, total_, s_.state.batch, (total_ - first) / kLines);
-    Trainer trainer(queue_, *network_, train_, {s_.state.batch, 0.5f, s_.state.seed, s_.state.order, first},
-                    [&](const StepResult& r) {
-                      s_.results.push_back(r);
-                      progress.update(r.step, r.loss,
-                                      static_cast<double>(r.correct) / static_cast<double>(s_.state.batch));
-                    });
+    Trainer trainer(
+        queue_, *network_, train_, {s_.state.batch, 0.5f, s_.state.seed, s_.state.order, first},
+        [&](const StepResult& r) {
+          if (!std::isfinite(r.loss))
+            base::raise(fmt::format("the loss of step {} is {}: the weights have run away; give a --lr below {}",
+                                    r.step, r.loss, s_.state.learningRate));
+          s_.results.push_back(r);
+          progress.update(r.step, r.loss, static_cast<double>(r.correct) / static_cast<double>(s_.state.batch));
+        });
     while (trainer.encoded() < total_ && !s_.interrupted) {
       const auto start = Clock::now();
       // Up to the next look at the test pictures, whose weights the step before it keeps. Ctrl-C: one step more, to
       // keep them.
       bool keep = false;
       while (!keep) {
-        s_.interrupted = InterruptGuard::requested();
         const std::uint64_t next = trainer.encoded() + 1;
+        s_.interrupted = next < total_ && InterruptGuard::requested();
         keep = s_.interrupted || next == total_ || next % testEvery_ == 0;
         trainer.step(keep);
       }
@@ -164,7 +181,7 @@ class Run {
                  s_.imagesPerSecond(), static_cast<double>(peakMemory()) / 1e6);
     if (!o_.json.empty()) writeJson(o_.json, s_);
     if (!o_.report.empty()) writeReport(o_.report, s_, *network_, test_);
-    if (!o_.save.empty() && s_.trainSeconds > 0) fmt::print("run saved to {}\n", o_.save);
+    if (!o_.save.empty()) fmt::print("run saved to {}\n", o_.save);
     if (!o_.report.empty()) fmt::print("report in {}\n", o_.report);
     if (s_.interrupted)
       fmt::print("interrupted after step {} of {}; {}\n", s_.state.step, total_,

@@ -14,7 +14,7 @@ struct TrainDigitsOptions {
   std::optional<std::uint64_t> epochs, steps;  ///< at most one is set; neither: one epoch
   std::optional<std::uint64_t> batch, seed;    ///< of a run that is continued: those of its file
   std::optional<Init> init;
-  double learningRate = 1e-3;
+  std::optional<double> learningRate;      ///< of a run that is continued: may differ from its file's
   std::optional<std::uint64_t> testEvery;  ///< steps between looks at the test pictures; not set: every epoch
   std::string device;                      ///< empty: the default
   int threads = 0;                         ///< 0: the default

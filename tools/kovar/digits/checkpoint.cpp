@@ -1,7 +1,9 @@
 #include "kovar/digits/checkpoint.hpp"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -22,6 +24,12 @@ constexpr std::pair<SampleOrder::Kind, std::string_view> kOrders[] = {{SampleOrd
 template <class Table, class Value>
 std::string nameIn(const Table& table, Value value) {
   return std::string(std::ranges::find(table, value, &std::ranges::range_value_t<Table>::first)->second);
+}
+
+/// The shortest text that reads back as the same number.
+std::string exactly(double value) {
+  std::array<char, 32> text;
+  return {text.data(), std::to_chars(text.data(), text.data() + text.size(), value).ptr};
 }
 
 struct Entry {
@@ -56,11 +64,15 @@ class Metadata {
     if (at == file_.metadata().end()) refuse("it has no metadata '" + key + "'");
     return at->second;
   }
-  std::uint64_t number(const std::string& key) const {
+  /// Between the two, both included.
+  template <class T>
+  T number(const std::string& key, T least, T most) const {
     const std::string& t = text(key);
-    std::uint64_t value = 0;
+    T value = 0;
     const auto [end, error] = std::from_chars(t.data(), t.data() + t.size(), value);
-    if (error != std::errc() || end != t.data() + t.size()) refuse("its metadata '" + key + "' is not a number");
+    // Written so that NaN is refused too.
+    if (error != std::errc() || end != t.data() + t.size() || !(value >= least && value <= most))
+      refuse("its metadata '" + key + "' is '" + t + "'");
     return value;
   }
   template <class Table>
@@ -89,6 +101,7 @@ void saveRun(const std::string& path, const DigitNetwork& network, const RunStat
                                                           {"step", std::to_string(state.step)},
                                                           {"seed", std::to_string(state.seed)},
                                                           {"batch", std::to_string(state.batch)},
+                                                          {"learning_rate", exactly(state.learningRate)},
                                                           {"init", nameIn(kInits, state.init)},
                                                           {"order", nameIn(kOrders, state.order)},
                                                           {"pictures", std::to_string(state.pictures)}};
@@ -101,12 +114,15 @@ RunState readRunState(const std::string& path) {
   const Metadata metadata(file);
   if (metadata.text("network") != kNetwork) metadata.refuse("it is of the network '" + metadata.text("network") + "'");
   RunState state;
-  state.step = metadata.number("step");
-  state.seed = metadata.number("seed");
-  state.batch = metadata.number("batch");
+  constexpr auto kAny = std::numeric_limits<std::uint64_t>::max();
+  state.step = metadata.number<std::uint64_t>("step", 0, kMostSteps);
+  state.seed = metadata.number<std::uint64_t>("seed", 0, kAny);
+  state.batch = metadata.number<std::uint64_t>("batch", 1, kMostPicturesAStep);
+  state.learningRate =
+      metadata.number("learning_rate", std::numeric_limits<double>::denorm_min(), std::numeric_limits<double>::max());
   state.init = metadata.oneOf(kInits, "init");
   state.order = metadata.oneOf(kOrders, "order");
-  state.pictures = metadata.number("pictures");
+  state.pictures = metadata.number<std::uint64_t>("pictures", 1, kAny);
   return state;
 }
 

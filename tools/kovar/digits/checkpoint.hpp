@@ -11,12 +11,16 @@
 
 namespace kovar::tools {
 
+/// The most that is taken; more is a mistake.
+inline constexpr std::uint64_t kMostPicturesAStep = 10'000, kMostSteps = std::uint64_t{1} << 40;
+
 /// What a run needs besides weights and moments to go on to the bit.
 struct RunState {
-  std::uint64_t step =
-      0;  ///< done so far: Adam's time step, the dropout's place and the place in the order of pictures
+  /// Done so far: Adam's time step, the dropout's place and the place in the order of pictures.
+  std::uint64_t step = 0;
   std::uint64_t seed = 0;
-  std::uint64_t batch = 40;
+  std::uint64_t batch = 40;    ///< 1 to kMostPicturesAStep
+  double learningRate = 1e-3;  ///< of Adam; finite, above 0
   Init init = Init::He;
   SampleOrder::Kind order = SampleOrder::Kind::Shuffled;
   std::uint64_t pictures = 0;  ///< in the training set

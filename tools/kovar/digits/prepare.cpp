@@ -67,10 +67,12 @@ Picture centred(const Picture& ink) {
       sumX += v * (x + 0.5);
       sumY += v * (y + 0.5);
     }
-  const auto place = [&](double centre, int size) {
+  const auto place = [&](double weighted, int size) {
+    // Ink so thin that scaling swallowed it has no centre of mass.
+    const double centre = sum > 0 ? weighted / sum : size / 2.0;
     return std::clamp(static_cast<int>(std::lround(kDigitSide / 2.0 - centre)), 0, kDigitSide - size);
   };
-  const int left = place(sumX / sum, ink.width), top = place(sumY / sum, ink.height);
+  const int left = place(sumX, ink.width), top = place(sumY, ink.height);
   Picture digit{kDigitSide, kDigitSide, 1, base::io::Bytes(std::size_t{kDigitSide} * kDigitSide)};
   for (int y = 0; y < ink.height; ++y)
     std::copy_n(ink.pixels.begin() + y * ink.width, ink.width, digit.pixels.begin() + (top + y) * kDigitSide + left);

@@ -61,7 +61,7 @@ void writeJson(const std::string& path, const RunSummary& run) {
   json["batch"] = run.state.batch;
   json["seed"] = run.state.seed;
   json["init"] = nameOf(run.state.init);
-  json["learning_rate"] = run.learningRate;
+  json["learning_rate"] = run.state.learningRate;
   json["device"] = run.device->identifier();
   json["device_name"] = run.device->name();
   json["instruction_set"] = run.device->instructionSet();
@@ -138,7 +138,7 @@ void writeReport(const std::string& path, const RunSummary& run, const DigitNetw
       {"order of pictures", run.state.order == SampleOrder::Kind::Drawn ? "drawn from all, with replacement"
                                                                         : "every picture once an epoch"},
       {"seed", std::to_string(run.state.seed)},
-      {"learning rate", fmt::format("{}", run.learningRate)},
+      {"learning rate", fmt::format("{}", run.state.learningRate)},
       {"data", run.data},
       {"kovar", version()}};
   for (const auto& [name, libraryVersion] : run.device->libraries())

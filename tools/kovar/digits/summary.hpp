@@ -12,7 +12,6 @@ namespace kovar::tools {
 
 struct RunSummary {
   RunState state;
-  double learningRate = 0;
   std::uint64_t firstStep = 0;  ///< done before this program went on
   bool interrupted = false;
   std::vector<StepResult> results;                      ///< of the steps of this program
