@@ -53,11 +53,12 @@ CNNDropout::CNNDropout(const Ref<MTL::Device>& device, float keepProbability, st
 void CNNDropout::doEncode(nn::Call& call) {
   prim::Random d = describe(keepProbability_, maskStride_);
   prim::Scalars scalars;
-  scalars.u = {seed_, sequence_++};
+  scalars.u = {seed_, sequence_};  // counted below, once nothing can be refused any more
   const nn::Tensor source = call.aligned(0);
   const nn::Tensor& dst = call.destination;
   if (call.states.empty()) {
     call.list.op(d, {source.read(), dst.write()}, scalars);
+    ++sequence_;
     return;
   }
   d.writeMask = true;
@@ -65,26 +66,26 @@ void CNNDropout::doEncode(nn::Call& call) {
                      mc = maskStride_.depth ? dst.c() : 1;
   const prim::View view = prim::View::contiguous(prim::DType::U8, {dst.n(), my, mx, mc});
   const auto bytes = static_cast<std::size_t>(view.elements());
-  auto* first = dynamic_cast<CNNDropoutGradientState*>(call.states[0].get());
-  if (!first)
-    base::raise(described() +
-                ".encode: the destination state is not a CNNDropoutGradientState; make it with resultState");
-  const bool temporary = first->temporary_;
-  nn::Tensor mask{temporary ? call.list.state().newTemporary(bytes, false)
-                            : std::make_shared<rt::Storage>(rt::Access::state(device_), bytes),
-                  view};
-  for (std::size_t i = 0; i < call.states.size(); ++i) {
-    auto* state = dynamic_cast<CNNDropoutGradientState*>(call.states[i].get());
-    if (!state)
+  std::vector<CNNDropoutGradientState*> states;
+  for (const auto& s : call.states) {
+    states.push_back(dynamic_cast<CNNDropoutGradientState*>(s.get()));
+    if (!states.back())
       base::raise(described() +
                   ".encode: a destination state is not a CNNDropoutGradientState; make it with resultState");
-    state->mask_ = mask.storage;
-    state->elements_ = bytes / call.states.size();
-    state->firstElement_ = i * state->elements_;
-    state->extents_ = {static_cast<std::size_t>(mx), static_cast<std::size_t>(my), static_cast<std::size_t>(mc)};
-    state->hold(mask.storage);
   }
+  const nn::Tensor mask{states[0]->temporary_ ? call.list.state().newTemporary(bytes, false)
+                                              : std::make_shared<rt::Storage>(rt::Access::state(device_), bytes),
+                        view};
   call.list.op(d, {source.read(), dst.write(), mask.write()}, scalars);
+  for (std::size_t i = 0; i < states.size(); ++i) {
+    CNNDropoutGradientState& state = *states[i];
+    state.mask_ = mask.storage;
+    state.elements_ = bytes / states.size();
+    state.firstElement_ = i * state.elements_;
+    state.extents_ = {static_cast<std::size_t>(mx), static_cast<std::size_t>(my), static_cast<std::size_t>(mc)};
+    state.hold(mask.storage);
+  }
+  ++sequence_;
 }
 
 Ref<State> CNNDropout::doResultState(const nn::StateRequest& request) {
