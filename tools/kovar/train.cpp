@@ -68,6 +68,11 @@ void addTrain(CLI::App& app, Context& context) {
   digits->footer(
       "Ctrl-C ends the run early: it is saved (with --save) and the exit status is 0. With --resume, --epochs and "
       "--steps count from the start of the run.");
+  // An unset variable of a shell: meant was a file.
+  for (const char* path : {"--data", "--save", "--resume", "--report", "--json"})
+    digits->get_option(path)->check([](const std::string& value) {
+      return value.empty() ? std::string("the name is empty; leave the option out or give a file") : std::string();
+    });
   digits->callback([g, digits, &context] {
     TrainDigitsOptions& opt = g->options;
     opt.epochs = given(*digits, "--epochs", g->epochs);
