@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "base/edge.hpp"
+#include "base/range.hpp"
 #include "runtime/access.hpp"
 
 namespace kovar::MTL {
@@ -86,7 +87,8 @@ void Texture::check(const char* what, const Region& region, std::size_t mipmapLe
     base::raise(where + "mipmapLevel is " + std::to_string(mipmapLevel) + "; there is only level 0");
   if (slice >= arrayLength())
     base::raise(where + "slice is " + std::to_string(slice) + " of " + std::to_string(arrayLength()));
-  if (region.origin.x + region.size.width > width() || region.origin.y + region.size.height > height())
+  if (!base::fits(region.origin.x, region.size.width, width()) ||
+      !base::fits(region.origin.y, region.size.height, height()))
     base::raise(where + "the region reaches beyond the texture of " + std::to_string(width()) + " x " +
                 std::to_string(height()));
 }

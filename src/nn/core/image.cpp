@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/edge.hpp"
+#include "base/range.hpp"
 #include "nn/core/access.hpp"
 
 namespace kovar::nn {
@@ -24,7 +25,7 @@ prim::DType dtypeOf(MPS::ImageFeatureChannelFormat format) {
 
 namespace {
 
-std::size_t slices(std::size_t channels) { return (channels + 3) / 4; }
+std::size_t slices(std::size_t channels) { return channels / 4 + (channels % 4 != 0); }
 
 std::size_t storageBytes(const MPS::ImageDescriptor& d, std::size_t images) {
   return images * d.width() * d.height() * slices(d.featureChannels()) * 4 * prim::sizeOf(dtypeOf(d.channelFormat()));
@@ -212,15 +213,20 @@ Image::Image(const Ref<Image>& parentImage, Range sliceRange, std::size_t featur
   const std::size_t perImage = nn::slices(parentImage->featureChannels());
   const std::size_t wanted = nn::slices(featureChannels);
   if (featureChannels == 0 || sliceRange.length == 0 || sliceRange.length % wanted != 0 ||
-      sliceRange.location + sliceRange.length > perImage * parentImage->numberOfImages())
+      !base::fits(sliceRange.location, sliceRange.length, perImage * parentImage->numberOfImages()))
     base::raise(parentImage->described() + ": slices " + std::to_string(sliceRange.location) + " + " +
                 std::to_string(sliceRange.length) + " for " + std::to_string(featureChannels) +
                 " channels; the range must be whole images of " + std::to_string(wanted) + " slices within " +
                 std::to_string(perImage * parentImage->numberOfImages()));
   const std::size_t images = sliceRange.length / wanted;
-  if (images > 1 && wanted != perImage)
+  const std::size_t firstSlice = sliceRange.location % perImage;
+  if (images > 1 && (wanted != perImage || firstSlice != 0))
     base::raise(parentImage->described() + ": a view of several images needs all " + std::to_string(perImage) +
                 " slices of each");
+  if (firstSlice + wanted > perImage)
+    base::raise(parentImage->described() + ": slices " + std::to_string(sliceRange.location) + " + " +
+                std::to_string(wanted) + " reach into the next image; an image has " + std::to_string(perImage) +
+                " slices");
   device_ = parentImage->device_;
   descriptor_ = parentImage->descriptor_->copy();
   descriptor_->setFeatureChannels(featureChannels);
@@ -228,7 +234,7 @@ Image::Image(const Ref<Image>& parentImage, Range sliceRange, std::size_t featur
   storage_ = parentImage->storage_;
   placement_ = parentImage->placement_;
   placement_.firstImage += sliceRange.location / perImage;
-  placement_.firstLane += sliceRange.location % perImage * 4;
+  placement_.firstLane += firstSlice * 4;
 }
 
 Image::Image(const Ref<MTL::Texture>& texture, std::size_t featureChannels) : overTexture_(true), texture_(texture) {
@@ -312,7 +318,7 @@ std::string Image::described() const {
 }
 
 ImageBatch Image::batchRepresentation(Range subRange) {
-  if (subRange.location + subRange.length > numberOfImages())
+  if (!base::fits(subRange.location, subRange.length, numberOfImages()))
     base::raise(described() + ".batchRepresentation: images " + std::to_string(subRange.location) + " + " +
                 std::to_string(subRange.length) + " of " + std::to_string(numberOfImages()));
   ImageBatch batch;

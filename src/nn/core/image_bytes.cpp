@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/edge.hpp"
+#include "base/range.hpp"
 #include "kovar/MPS/Core/Image.hpp"
 #include "nn/core/access.hpp"
 
@@ -22,7 +23,8 @@ struct Transfer {
   DataLayout layout;
   MTL::Region region;
   ImageReadWriteParams channels;
-  std::size_t firstImage;
+  std::size_t imageIndex;
+  std::size_t firstImage = imageIndex + region.origin.z;
 };
 
 [[noreturn]] void refuse(const Transfer& t, const std::string& text) {
@@ -36,18 +38,19 @@ void check(const Transfer& t, const void* bytes) {
   if (!bytes) refuse(t, "dataBytes is null");
   if (storage->madeTemporary())
     refuse(t, "the host cannot reach a temporary image; encode into an Image of your own and read that");
-  if (t.region.origin.x + t.region.size.width > image.width() ||
-      t.region.origin.y + t.region.size.height > image.height())
+  if (!base::fits(t.region.origin.x, t.region.size.width, image.width()) ||
+      !base::fits(t.region.origin.y, t.region.size.height, image.height()))
     refuse(t, "region (" + std::to_string(t.region.origin.x) + ", " + std::to_string(t.region.origin.y) + ") + " +
                   std::to_string(t.region.size.width) + " x " + std::to_string(t.region.size.height) +
                   " reaches beyond the image of " + std::to_string(image.width()) + " x " +
                   std::to_string(image.height()));
-  if (t.firstImage + t.region.size.depth > image.numberOfImages())
+  if (!base::fits(t.imageIndex, t.region.origin.z, image.numberOfImages()) ||
+      !base::fits(t.firstImage, t.region.size.depth, image.numberOfImages()))
     refuse(t, "images " + std::to_string(t.firstImage) + " + " + std::to_string(t.region.size.depth) + " of " +
                   std::to_string(image.numberOfImages()) + "; region.size.depth counts images");
   const std::size_t rounded = (image.featureChannels() + 3) / 4 * 4;
   if (count == 0 || f0 % 4 != 0 || (f0 != 0 && count % 4 != 0 && f0 + count != image.featureChannels()) ||
-      f0 + count > (f0 == 0 ? rounded : image.featureChannels()))
+      !base::fits(f0, count, f0 == 0 ? rounded : image.featureChannels()))
     refuse(t, "channels " + std::to_string(f0) + " + " + std::to_string(count) + " of " +
                   std::to_string(image.featureChannels()) +
                   "; the offset must be a multiple of 4, the count too unless the offset is 0, both within the image");
@@ -102,7 +105,7 @@ void walk(const Transfer& t, const HostLayout& host, Move&& move) {
 
 void Image::readBytes(void* dataBytes, DataLayout dataLayout, std::size_t bytesPerRow, std::size_t bytesPerImage,
                       MTL::Region region, ImageReadWriteParams featureChannelInfo, std::size_t imageIndex) {
-  const Transfer t{*this, "readBytes", dataLayout, region, featureChannelInfo, imageIndex + region.origin.z};
+  const Transfer t{*this, "readBytes", dataLayout, region, featureChannelInfo, imageIndex};
   check(t, dataBytes);
   const HostLayout host =
       hostLayout(t, prim::sizeOf(nn::dtypeOf(featureChannelFormat())), 0, bytesPerRow, bytesPerImage);
@@ -114,7 +117,7 @@ void Image::readBytes(void* dataBytes, DataLayout dataLayout, std::size_t bytesP
 void Image::writeBytes(const void* dataBytes, DataLayout dataLayout, std::size_t bytesPerColumn,
                        std::size_t bytesPerRow, std::size_t bytesPerImage, MTL::Region region,
                        ImageReadWriteParams featureChannelInfo, std::size_t imageIndex) {
-  const Transfer t{*this, "writeBytes", dataLayout, region, featureChannelInfo, imageIndex + region.origin.z};
+  const Transfer t{*this, "writeBytes", dataLayout, region, featureChannelInfo, imageIndex};
   check(t, dataBytes);
   const HostLayout host =
       hostLayout(t, prim::sizeOf(nn::dtypeOf(featureChannelFormat())), bytesPerColumn, bytesPerRow, bytesPerImage);
