@@ -182,7 +182,7 @@ TEST(ImageBytes, ErrorsTellWhatIsWrong) {
   expectError([&] { read(all, {8, 4}); }, {"channels 8 + 4 of 10"});
   expectError([&] { read(all, {4, most - 3}); }, {"of 10"});
   expectError([&] { read(all, {0, 13}); }, {"channels 0 + 13 of 10"});
-  expectError([&] { read(all, {0, 10}, 0, 159); }, {"bytesPerRow is 159, a row of 4 pixels needs more"});
+  expectError([&] { read(all, {0, 10}, 0, 159); }, {"bytesPerRow is 159, a row of 4 pixels needs 160"});
   expectError(
       [&] {
         image->writeBytes(bytes.data(), MPS::DataLayout::FeatureChannelsxHeightxWidth, 8, 27, 0, all, {0, 10}, 0);
