@@ -17,6 +17,9 @@ struct PoolRecord : ForwardRecord {
 
 namespace {
 
+constexpr std::size_t kLargest = std::size_t{1} << 24;     // a window's size or stride
+constexpr std::int64_t kFarthest = std::int64_t{1} << 30;  // fits 32 bits with room for a window
+
 std::int64_t signedOf(std::size_t v) { return static_cast<std::int64_t>(v); }
 
 prim::Window windowOf(std::size_t kernel, std::size_t stride, std::size_t dilation, std::int64_t offset) {
@@ -24,8 +27,18 @@ prim::Window windowOf(std::size_t kernel, std::size_t stride, std::size_t dilati
   w.kernel = static_cast<std::int32_t>(kernel);
   w.stride = static_cast<std::int32_t>(stride);
   w.dilation = static_cast<std::int32_t>(dilation);
-  w.pad = static_cast<std::int32_t>(maths::windowPad(w.extent(), offset));
+  const std::int64_t pad = maths::windowPad(w.extent(), offset);
+  if (pad < -kFarthest || pad > kFarthest)
+    base::raise("CNNPooling: a window at " + std::to_string(offset) + " pixels lies beyond any image");
+  w.pad = static_cast<std::int32_t>(pad);
   return w;
+}
+
+/// A zero pad size as a primitive takes it.
+std::int32_t zeroPad(const std::string& who, std::size_t size) {
+  if (size > kLargest)
+    base::raise(who + ".zeroPadSize: " + std::to_string(size) + " pixels; at most " + std::to_string(kLargest));
+  return static_cast<std::int32_t>(size);
 }
 
 prim::PoolKind primKind(PoolKind k) {
@@ -41,9 +54,11 @@ prim::PoolKind primKind(PoolKind k) {
 }
 
 void checkWindow(const char* who, std::size_t kw, std::size_t kh, std::size_t sx, std::size_t sy) {
-  if (kw == 0 || kh == 0 || sx == 0 || sy == 0)
-    base::raise(std::string(who) + ": window of " + std::to_string(kw) + " x " + std::to_string(kh) + " with strides " +
-                std::to_string(sx) + ", " + std::to_string(sy) + "; each must be at least 1");
+  for (const std::size_t v : {kw, kh, sx, sy})
+    if (v == 0 || v > kLargest)
+      base::raise(std::string(who) + ": window of " + std::to_string(kw) + " x " + std::to_string(kh) +
+                  " with strides " + std::to_string(sx) + ", " + std::to_string(sy) +
+                  (v == 0 ? "; each must be at least 1" : "; each may be at most " + std::to_string(kLargest)));
 }
 
 }  // namespace
@@ -101,8 +116,8 @@ void CNNPooling::doEncode(nn::Call& call) {
   pool.y = nn::windowOf(s.kernelHeight, s.strideY, s.dilationY, call.geometry[0].offsetY);
   pool.x = nn::windowOf(s.kernelWidth, s.strideX, s.dilationX, call.geometry[0].offsetX);
   pool.zeroEdge = s.edgeMode == ImageEdgeMode::Zero;
-  pool.zeroPadY = static_cast<std::int32_t>(zeroPadY());
-  pool.zeroPadX = static_cast<std::int32_t>(zeroPadX());
+  pool.zeroPadY = nn::zeroPad(described(), zeroPadY());
+  pool.zeroPadX = nn::zeroPad(described(), zeroPadX());
   call.list.op(pool, {call.sources[0].read(), call.destination.write()});
 }
 
@@ -193,8 +208,8 @@ void CNNPoolingGradient::doEncode(nn::Call& call) {
   pool.y = nn::windowOf(s.kernelHeight, s.strideY, s.dilationY, centreY);
   pool.x = nn::windowOf(s.kernelWidth, s.strideX, s.dilationX, centreX);
   pool.zeroEdge = s.edgeMode == ImageEdgeMode::Zero;
-  pool.zeroPadY = static_cast<std::int32_t>(zeroPadY());
-  pool.zeroPadX = static_cast<std::int32_t>(zeroPadX());
+  pool.zeroPadY = nn::zeroPad(described(), zeroPadY());
+  pool.zeroPadX = nn::zeroPad(described(), zeroPadX());
   call.list.op(pool, {g.read(), src.read(), all.write()});
   if (whole) return;
   prim::Copy place;

@@ -153,6 +153,19 @@ StateBatch CNNKernelBase::makeResultStates(const Ref<MTL::CommandBuffer>& comman
                                            const std::vector<ImageBatch>& sources,
                                            const std::vector<StateBatch>& sourceStates,
                                            const ImageBatch& destinations) {
+  const std::string where = described() + ".resultState: ";
+  if (sources.size() != sources_.size())
+    base::raise(where + std::to_string(sources.size()) + " source images given, the kernel reads " +
+                std::to_string(sources_.size()));
+  for (const ImageBatch& b : sources) {
+    if (b.size() != sources[0].size()) base::raise(where + "batches of different sizes; counts must match");
+    for (const auto& image : b)
+      if (!image) base::raise(where + "a source image is null");
+  }
+  for (const StateBatch& b : sourceStates)
+    if (b.size() != sources[0].size())
+      base::raise(where + std::to_string(b.size()) + " source states for " + std::to_string(sources[0].size()) +
+                  " images; give one state per image");
   const Source& s = sources_[0];
   StateBatch made;
   for (std::size_t i = 0; i < sources[0].size(); ++i) {

@@ -5,12 +5,16 @@
 #include <utility>
 
 #include "base/edge.hpp"
+#include "base/range.hpp"
 #include "nn/core/access.hpp"
 
 namespace kovar::nn {
 namespace {
 
 std::string size2(std::size_t w, std::size_t h) { return std::to_string(w) + " x " + std::to_string(h); }
+
+/// Offsets beyond this are refused: positions computed from one stay far from the limits of their types.
+constexpr std::ptrdiff_t kFarthest = std::ptrdiff_t{1} << 28;
 
 bool hasUse(MTL::TextureUsage usage, MTL::TextureUsage wanted) {
   return usage == MTL::TextureUsage::Unknown || (usage & wanted) == wanted;
@@ -68,7 +72,7 @@ void Encoder::refuse(const std::string& text) const { base::raise(where_ + ": " 
 void Encoder::checkImage(const MPS::Image& image, const std::string& role, MTL::TextureUsage use) const {
   if (image.device() != kernel_.device())
     refuse(role + " belongs to device " + image.device()->identifier() + ", the kernel to " +
-           kernel_.device()->identifier());
+           kernel_.device()->identifier() + "; use one device's objects");
   if (const auto* t = dynamic_cast<const MPS::TemporaryImage*>(&image)) {
     if (t->readCount() == 0)
       refuse(role + " (" + Access::described(image) +
@@ -151,7 +155,7 @@ MTL::Region Encoder::effectiveRegion(const MPS::Image& destination, const MPS::I
   if (firstSource > haveS || clip.origin.z > haveD)
     refuse("offset.z or clipRect.origin.z lies beyond the images there are");
   r.size.depth = clip.size.depth == kAll ? std::min(haveD - clip.origin.z, haveS - firstSource) : clip.size.depth;
-  if (firstSource + r.size.depth > haveS || clip.origin.z + r.size.depth > haveD)
+  if (!base::fits(firstSource, r.size.depth, haveS) || !base::fits(clip.origin.z, r.size.depth, haveD))
     refuse("clipRect asks for " + std::to_string(r.size.depth) + " images, the source has " +
            std::to_string(haveS - firstSource) + " from offset.z on, the destination " +
            std::to_string(haveD - clip.origin.z));
@@ -175,7 +179,7 @@ void Encoder::addSource(Call& call, std::size_t index, const MPS::ImageBatch& im
   const std::size_t channels = images[0]->featureChannels();
   if (s.featureChannelOffset >= channels)
     refuse("the source has " + std::to_string(channels) + " feature channels, reading starts at " +
-           std::to_string(s.featureChannelOffset));
+           std::to_string(s.featureChannelOffset) + "; lower the source channel offset");
   const std::size_t used = std::min(s.featureChannelMaxCount, channels - s.featureChannelOffset);
   if (used == 0) refuse("sourceFeatureChannelMaxCount is 0; nothing would be read");
   Tensor t = gather(images, s.offset.z, static_cast<std::int64_t>(region.size.depth), batch)
@@ -197,6 +201,9 @@ void Encoder::addSource(Call& call, std::size_t index, const MPS::ImageBatch& im
 void Encoder::encode(const std::vector<MPS::ImageBatch>& sources, const MPS::StateBatch& states,
                      const MPS::ImageBatch& destinations, bool batch, bool automatic) {
   const std::size_t count = destinations.size();
+  if (sources.size() != kernel_.sources_.size())
+    refuse(std::to_string(sources.size()) + " source images given, the kernel reads " +
+           std::to_string(kernel_.sources_.size()));
   if (count == 0 || sources[0].empty()) refuse("the batch is empty; give at least one image");
   for (std::size_t i = 0; i < sources.size(); ++i) {
     const std::string role = sources.size() == 1 ? "source"
@@ -207,6 +214,10 @@ void Encoder::encode(const std::vector<MPS::ImageBatch>& sources, const MPS::Sta
       refuse(std::to_string(sources[i].size()) + " images as " + role + ", " + std::to_string(count) +
              " as destination; counts must match");
     checkBatch(sources[i], role, MTL::TextureUsage::ShaderRead);
+    for (const std::ptrdiff_t offset : {kernel_.sources_[i].offset.x, kernel_.sources_[i].offset.y})
+      if (offset < -kFarthest || offset > kFarthest)
+        base::raise(Access::described(kernel_) + ": an offset of " + std::to_string(offset) +
+                    " pixels lies beyond any image");
     if (!kernel_.doSupportsEdgeMode(kernel_.sources_[i].edgeMode))
       refuse("edge mode " + std::to_string(static_cast<std::size_t>(kernel_.sources_[i].edgeMode)) +
              " is not one this kernel knows; use Zero or Clamp");
