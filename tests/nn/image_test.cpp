@@ -233,6 +233,8 @@ TEST(Image, ErrorsTellWhatIsWrong) {
   expectError([&] { image->subImage({2, 4}); }, {"Image \"maps\".subImage: channels 2 + 4 of 6", "multiples of 4"});
   expectError([&] { image->subImage({8, 4}); }, {"channels 8 + 4 of 6"});
   expectError([&] { image->subImage({0, 3}); }, {"channels 0 + 3 of 6"});
+  MPS::Image onTheStack(cpuDevice(), MPS::ImageDescriptor::imageDescriptor(f32, 1, 1, 4));
+  expectError([&] { onTheStack.subImage({0, 4}); }, {"a view of an image that no Ref holds", "std::make_shared"});
   const auto view = [&](MPS::Range slices, std::size_t channels) { MPS::Image(image, slices, channels); };
   expectError([&] { view({0, 3}, 6); }, {"slices 0 + 3 for 6 channels", "whole images of 2 slices within 4"});
   expectError([&] { view({4, 2}, 6); }, {"slices 4 + 2"});

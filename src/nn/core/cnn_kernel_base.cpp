@@ -16,6 +16,9 @@ std::vector<Ref<Image>> firstOf(const std::vector<ImageBatch>& batches) {
   return firsts;
 }
 
+/// The kernel for user code. One that no Ref holds (on the stack) is lent for the call.
+Ref<Kernel> held(Kernel& kernel, Ref<Kernel> self) { return self ? std::move(self) : Ref<Kernel>(self, &kernel); }
+
 /// Restores the properties that sizing a result changes, unless the encode went through.
 template <class T>
 class Restore {
@@ -68,7 +71,7 @@ Ref<ImageDescriptor> CNNKernelBase::destinationImageDescriptor(const std::vector
                 " source images given, the kernel reads " + std::to_string(sources_.size()));
   for (const auto& image : sourceImages)
     if (!image) base::raise(described() + ".destinationImageDescriptor: a source image is null");
-  const Ref<Kernel> me = self<Kernel>();
+  const Ref<Kernel> me = held(*this, self<Kernel>());
   Ref<ImageDescriptor> d = doDestinationImageDescriptor(sourceImages, sourceStates);
   for (const auto& state : sourceStates)
     if (state) d = state->destinationImageDescriptor(sourceImages, sourceStates, me, d);
@@ -131,7 +134,7 @@ ImageBatch CNNKernelBase::encodeNew(const Ref<MTL::CommandBuffer>& commandBuffer
   if (!gradientStates.empty() && gradientStates.front()) states.push_back(gradientStates.front());
   const Ref<ImageDescriptor> descriptor = destinationImageDescriptor(firstOf(sources), states);
   const std::size_t count = sources[0].size();
-  const Ref<Kernel> me = self<Kernel>();
+  const Ref<Kernel> me = held(*this, self<Kernel>());
   ImageBatch destinations = batch ? allocator_->imageBatch(commandBuffer, descriptor, me, count)
                                   : ImageBatch{allocator_->image(commandBuffer, descriptor, me)};
   if (destinations.size() != count)

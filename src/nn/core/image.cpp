@@ -117,6 +117,7 @@ MPS::ImageBatch Access::imageBatch(const Ref<MTL::Device>& device, const Ref<MPS
 
 Ref<MPS::Image> Access::makeView(const Ref<MPS::Image>& parent, Ref<MPS::ImageDescriptor> descriptor,
                                  Placement placement) {
+  if (!parent) base::raise("Image: a view of an image that no Ref holds; make the image with std::make_shared");
   if (std::dynamic_pointer_cast<MPS::TemporaryImage>(parent))
     return make<MPS::TemporaryImage>(parent->device(), std::move(descriptor), parent->storage_, placement, parent);
   return make<MPS::Image>(parent->device(), std::move(descriptor), parent->storage_, placement, parent);
