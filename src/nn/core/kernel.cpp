@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "base/edge.hpp"
+#include "base/range.hpp"
 #include "kovar/MPS/Core/CommandBuffer.hpp"
 #include "nn/core/access.hpp"
 
@@ -32,7 +33,7 @@ std::size_t sizeofMPSDataType(DataType type) {
 
 Predicate::Predicate(const Ref<MTL::Buffer>& buffer, std::size_t offset) : buffer_(buffer), offset_(offset) {
   if (!buffer) base::raise("Predicate: buffer is null");
-  if (offset % 4 != 0 || offset + 4 > buffer->length())
+  if (offset % 4 != 0 || !base::fits(offset, 4, buffer->length()))
     base::raise("Predicate: offset " + std::to_string(offset) + " in a buffer of " + std::to_string(buffer->length()) +
                 " bytes; it must be a multiple of 4 with 4 bytes behind it");
 }
