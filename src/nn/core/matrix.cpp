@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/edge.hpp"
+#include "base/range.hpp"
 #include "kovar/MPS/Core/MatrixRandom.hpp"
 #include "nn/core/access.hpp"
 #include "nn/core/vector_access.hpp"
@@ -22,6 +23,41 @@ std::size_t rounded(std::size_t count, DataType type) {
               std::to_string(need));
 }
 
+/// Refuses what no matrix can have; setters may leave such descriptors behind.
+void check(const MatrixDescriptor& d) {
+  const std::size_t element = sizeofMPSDataType(d.dataType());
+  if (d.rows() == 0 || d.columns() == 0 || d.matrices() == 0 || element == 0)
+    base::raise("MatrixDescriptor: " + std::to_string(d.rows()) + " rows, " + std::to_string(d.columns()) +
+                " columns, " + std::to_string(d.matrices()) +
+                " matrices; each must be at least 1, the data type a whole number of bytes");
+  if (d.rowBytes() < base::boundedProduct(d.columns(), element) || d.rowBytes() % element != 0)
+    base::raise("MatrixDescriptor: rowBytes is " + std::to_string(d.rowBytes()) + " for " +
+                std::to_string(d.columns()) + " columns of " + std::to_string(element) +
+                " bytes; it must be at least a row and a multiple of the element");
+  const std::size_t least = base::boundedProduct(d.rows(), d.rowBytes());
+  if (d.matrices() > 1 && (d.matrixBytes() < least || d.matrixBytes() % d.rowBytes() != 0))
+    base::raise("MatrixDescriptor: matrixBytes is " + std::to_string(d.matrixBytes()) +
+                "; it must be a multiple of rowBytes, at least " + std::to_string(least));
+}
+
+void check(const VectorDescriptor& d) {
+  const std::size_t element = sizeofMPSDataType(d.dataType());
+  if (d.length() == 0 || d.vectors() == 0 || element == 0)
+    base::raise("VectorDescriptor: length " + std::to_string(d.length()) + ", " + std::to_string(d.vectors()) +
+                " vectors; each must be at least 1");
+  if (d.vectorBytes() < base::boundedProduct(d.length(), element) || d.vectorBytes() % element != 0)
+    base::raise("VectorDescriptor: vectorBytes is " + std::to_string(d.vectorBytes()) + " for " +
+                std::to_string(d.length()) + " elements of " + std::to_string(element) +
+                " bytes; it must be at least a vector and a multiple of the element");
+}
+
+/// One past the last byte of `outer` blocks of `inner` rows.
+std::size_t endOf(std::size_t offset, std::size_t outer, std::size_t outerBytes, std::size_t inner,
+                  std::size_t innerBytes, std::size_t rowLength) {
+  return base::boundedSum(base::boundedSum(offset, base::boundedProduct(outer - 1, outerBytes)),
+                          base::boundedSum(base::boundedProduct(inner - 1, innerBytes), rowLength));
+}
+
 Ref<MTL::Buffer> given(const char* what, const Ref<MTL::Buffer>& buffer, bool descriptor) {
   if (!buffer) base::raise(std::string(what) + ": buffer is null");
   if (!descriptor) base::raise(std::string(what) + ": descriptor is null");
@@ -32,7 +68,7 @@ Ref<MTL::Buffer> given(const char* what, const Ref<MTL::Buffer>& buffer, bool de
 
 Ref<MatrixDescriptor> MatrixDescriptor::matrixDescriptor(std::size_t rows, std::size_t columns, std::size_t rowBytes,
                                                          DataType dataType) {
-  return matrixDescriptor(rows, columns, 1, rowBytes, rows * rowBytes, dataType);
+  return matrixDescriptor(rows, columns, 1, rowBytes, 0, dataType);  // rows and rowBytes may still change
 }
 
 Ref<MatrixDescriptor> MatrixDescriptor::matrixDescriptorWithDimensions(std::size_t dimensions, std::size_t columns,
@@ -43,17 +79,6 @@ Ref<MatrixDescriptor> MatrixDescriptor::matrixDescriptorWithDimensions(std::size
 Ref<MatrixDescriptor> MatrixDescriptor::matrixDescriptor(std::size_t rows, std::size_t columns, std::size_t matrices,
                                                          std::size_t rowBytes, std::size_t matrixBytes,
                                                          DataType dataType) {
-  const std::size_t element = sizeofMPSDataType(dataType);
-  if (rows == 0 || columns == 0 || matrices == 0 || element == 0)
-    base::raise("MatrixDescriptor: " + std::to_string(rows) + " rows, " + std::to_string(columns) + " columns, " +
-                std::to_string(matrices) + " matrices; each must be at least 1, the data type a whole number of bytes");
-  if (rowBytes < columns * element || rowBytes % element != 0)
-    base::raise("MatrixDescriptor: rowBytes is " + std::to_string(rowBytes) + " for " + std::to_string(columns) +
-                " columns of " + std::to_string(element) +
-                " bytes; it must be at least a row and a multiple of the element");
-  if (matrices > 1 && (matrixBytes < rows * rowBytes || matrixBytes % rowBytes != 0))
-    base::raise("MatrixDescriptor: matrixBytes is " + std::to_string(matrixBytes) +
-                "; it must be a multiple of rowBytes, at least " + std::to_string(rows * rowBytes));
   auto d = std::make_shared<MatrixDescriptor>();
   d->rows_ = rows;
   d->columns_ = columns;
@@ -61,6 +86,7 @@ Ref<MatrixDescriptor> MatrixDescriptor::matrixDescriptor(std::size_t rows, std::
   d->rowBytes_ = rowBytes;
   d->matrixBytes_ = matrixBytes;
   d->dataType_ = dataType;
+  check(*d);
   return d;
 }
 
@@ -75,25 +101,19 @@ Ref<VectorDescriptor> VectorDescriptor::vectorDescriptor(std::size_t length, Dat
 
 Ref<VectorDescriptor> VectorDescriptor::vectorDescriptor(std::size_t length, std::size_t vectors,
                                                          std::size_t vectorBytes, DataType dataType) {
-  const std::size_t element = sizeofMPSDataType(dataType);
-  if (length == 0 || vectors == 0 || element == 0)
-    base::raise("VectorDescriptor: length " + std::to_string(length) + ", " + std::to_string(vectors) +
-                " vectors; each must be at least 1");
-  if (vectorBytes < length * element || vectorBytes % element != 0)
-    base::raise("VectorDescriptor: vectorBytes is " + std::to_string(vectorBytes) + " for " + std::to_string(length) +
-                " elements of " + std::to_string(element) +
-                " bytes; it must be at least a vector and a multiple of the element");
   auto d = std::make_shared<VectorDescriptor>();
   d->length_ = length;
   d->vectors_ = vectors;
   d->vectorBytes_ = vectorBytes;
   d->dataType_ = dataType;
+  check(*d);
   return d;
 }
 
 std::size_t VectorDescriptor::vectorBytes(std::size_t length, DataType dataType) { return rounded(length, dataType); }
 
 void Matrix::adopt(const MatrixDescriptor& d) {
+  check(d);
   rows_ = d.rows();
   columns_ = d.columns();
   matrices_ = d.matrices();
@@ -109,14 +129,15 @@ Matrix::Matrix(const Ref<MTL::Buffer>& buffer, std::size_t offset, const Ref<Mat
     : buffer_(given("Matrix", buffer, descriptor != nullptr)), offset_(offset) {
   adopt(*descriptor);
   const std::size_t need =
-      offset + (matrices_ - 1) * matrixBytes_ + (rows_ - 1) * rowBytes_ + columns_ * sizeofMPSDataType(dataType_);
+      endOf(offset, matrices_, matrixBytes_, rows_, rowBytes_, columns_ * sizeofMPSDataType(dataType_));
   if (need > buffer->length()) tooShort("Matrix", buffer->length(), need);
 }
 
 Matrix::Matrix(const Ref<MTL::Device>& device, const Ref<MatrixDescriptor>& descriptor) {
   if (!device || !descriptor) base::raise("Matrix: device or descriptor is null");
   adopt(*descriptor);
-  buffer_ = device->newBuffer(matrices_ * matrixBytes_);
+  const std::size_t end = endOf(0, matrices_, matrixBytes_, rows_, rowBytes_, columns_ * sizeofMPSDataType(dataType_));
+  buffer_ = device->newBuffer(std::max(end, base::boundedProduct(matrices_, matrixBytes_)));
 }
 
 Ref<MTL::Device> Matrix::device() const { return buffer_->device(); }
@@ -127,6 +148,7 @@ void Matrix::synchronize(const Ref<MTL::CommandBuffer>& commandBuffer) {
 }
 
 void Vector::adopt(const VectorDescriptor& d) {
+  check(d);
   length_ = d.length();
   vectors_ = d.vectors();
   vectorBytes_ = d.vectorBytes();
@@ -139,14 +161,14 @@ Vector::Vector(const Ref<MTL::Buffer>& buffer, const Ref<VectorDescriptor>& desc
 Vector::Vector(const Ref<MTL::Buffer>& buffer, std::size_t offset, const Ref<VectorDescriptor>& descriptor)
     : buffer_(given("Vector", buffer, descriptor != nullptr)), offset_(offset) {
   adopt(*descriptor);
-  const std::size_t need = offset + (vectors_ - 1) * vectorBytes_ + length_ * sizeofMPSDataType(dataType_);
+  const std::size_t need = endOf(offset, vectors_, vectorBytes_, 1, 0, length_ * sizeofMPSDataType(dataType_));
   if (need > buffer->length()) tooShort("Vector", buffer->length(), need);
 }
 
 Vector::Vector(const Ref<MTL::Device>& device, const Ref<VectorDescriptor>& descriptor) {
   if (!device || !descriptor) base::raise("Vector: device or descriptor is null");
   adopt(*descriptor);
-  buffer_ = device->newBuffer(vectors_ * vectorBytes_);
+  buffer_ = device->newBuffer(base::boundedProduct(vectors_, vectorBytes_));
 }
 
 Ref<MTL::Device> Vector::device() const { return buffer_->device(); }
@@ -165,7 +187,7 @@ Ref<Distribution> Distribution::defaultDistributionDescriptor() { return std::ma
 
 Ref<Distribution> Distribution::uniformDistributionDescriptor(float minimum, float maximum) {
   if (!(minimum <= maximum))
-    base::raise("MatrixRandomDistributionDescriptor: minimum " + std::to_string(minimum) + " is not below maximum " +
+    base::raise("MatrixRandomDistributionDescriptor: minimum " + std::to_string(minimum) + " is above maximum " +
                 std::to_string(maximum));
   auto d = defaultDistributionDescriptor();
   d->type_ = MatrixRandomDistribution::Uniform;
@@ -194,6 +216,7 @@ MatrixRandom::MatrixRandom(const Ref<MTL::Device>& device, DataType destinationD
                            const Ref<Distribution>& distributionDescriptor)
     : Kernel(device), dataType_(destinationDataType), seed_(seed), distribution_(distributionDescriptor) {
   if (!distribution_) base::raise("MatrixRandom: distributionDescriptor is null");
+  distribution_ = std::make_shared<Distribution>(*distribution_);  // later changes do not reach the kernel
   if (dataType_ != DataType::Float32) base::raise("MatrixRandom: destinationDataType must be Float32 here");
 }
 
@@ -209,11 +232,12 @@ void MatrixRandom::fill(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<
   d.minimum = distribution_->lowest_;
   d.maximum = distribution_->highest_;
   prim::Scalars scalars;
-  scalars.u = {seed_, sequence_++};
+  scalars.u = {seed_, sequence_};
   scalars.f[0] = normal ? distribution_->mean() : plain ? 0.f : distribution_->minimum();
   scalars.f[1] = normal ? distribution_->standardDeviation() : plain ? 1.f : distribution_->maximum();
   nn::Recorder list(commandBuffer);
   list.op(d, {nn::matrixTensor(buffer, byteOffset, rows, columns, rowBytes, type).write()}, scalars);
+  ++sequence_;
 }
 
 void MatrixRandom::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Vector>& v) {

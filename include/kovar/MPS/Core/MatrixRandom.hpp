@@ -41,8 +41,8 @@ class MatrixRandomDistributionDescriptor final : public Object {
   friend class MatrixRandom;
 };
 
-/// Fills matrices and vectors with random numbers. The values depend on the seed, on how often the object has encoded
-/// and on the element's index, and on nothing else. Implements MPSMatrixRandom.
+/// Fills matrices and vectors with random numbers. The values depend on the seed, on how many matrices (or vector
+/// objects) this kernel has filled before and on the element's index, and on nothing else. Implements MPSMatrixRandom.
 ///
 /// Errors: a destination whose data type is not the kernel's; data types other than Float32.
 class MatrixRandom : public Kernel {
