@@ -52,8 +52,9 @@ std::int32_t CommandBufferState::predicateSet(std::span<const PredicateRef> pred
 base::Status CommandBufferState::append(prim::Prim prim, std::span<const Operand> operands,
                                         const prim::Scalars& scalars, std::span<const PredicateRef> predicates) {
   if (spoiled_)
-    return base::Failure{named(label) + ": encode after encoding failed; go on with a new command buffer. What failed: " +
-                         error()->what()};
+    return base::Failure{
+        named(label) +
+        ": encode after encoding failed; go on with a new command buffer. What failed: " + error()->what()};
   if (status() >= Status::Committed)
     return base::Failure{named(label) + ": encode after commit(); encode into a new command buffer of the queue"};
   for (const Operand& o : operands) {

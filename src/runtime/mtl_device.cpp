@@ -49,6 +49,12 @@ Ref<Buffer> Device::newBuffer(const void* bytes, std::size_t length, StorageMode
 Ref<Buffer> Device::newBufferNoCopy(void* pointer, std::size_t length, StorageMode mode,
                                     std::function<void(void*, std::size_t)> deallocator) {
   if (!pointer || length == 0) base::raise("Device.newBufferNoCopy: needs a pointer and a length of at least 1 byte");
+  // What malloc and new give; kernels read any element type from a buffer's first byte.
+  constexpr std::size_t kAlignment = 16;
+  if (const std::size_t beyond = reinterpret_cast<std::uintptr_t>(pointer) % kAlignment; beyond != 0)
+    base::raise("Device.newBufferNoCopy: the pointer lies " + std::to_string(beyond) + " bytes beyond a multiple of " +
+                std::to_string(kAlignment) +
+                "; give memory aligned to 16 bytes, or copy it with newBuffer(bytes, length)");
   return Access::makeBuffer(self<Device>(), length, mode,
                             std::make_shared<rt::Storage>(state_, pointer, length, std::move(deallocator)));
 }

@@ -46,6 +46,7 @@ class Device final : public Object {
   /// Holds a copy of the bytes.
   Ref<Buffer> newBuffer(const void* bytes, std::size_t length, StorageMode mode = StorageMode::Shared);
   /// Uses the caller's memory itself; `deallocator(pointer, length)` is called when the buffer dies (may be empty).
+  /// Throws Error when the pointer is null or no multiple of 16, or length is 0; the memory then stays the caller's.
   Ref<Buffer> newBufferNoCopy(void* pointer, std::size_t length, StorageMode mode,
                               std::function<void(void*, std::size_t)> deallocator);
   Ref<Texture> newTexture(const Ref<TextureDescriptor>& descriptor);

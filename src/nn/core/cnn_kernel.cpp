@@ -231,6 +231,14 @@ Ref<ImageDescriptor> CNNGradientKernel::doDestinationImageDescriptor(const std::
       sourceImages[1]->numberOfImages(), MTL::TextureUsage::ShaderRead | MTL::TextureUsage::ShaderWrite);
 }
 
+std::size_t CNNGradientKernel::doDestinationChannels(const std::vector<std::size_t>& used) {
+  if (used.size() > 1 && used[0] != used[1])
+    base::raise(described() + ".encode: the source gradient gives " + std::to_string(used[0]) +
+                " feature channels, the source image " + std::to_string(used[1]) +
+                "; both must be those of the forward kernel, see the source channel offsets and maximums");
+  return used[0];
+}
+
 void CNNGradientKernel::doAdopt(const nn::ForwardRecord& r, const std::vector<Ref<Image>>&) {
   Source &g = sources_[0], &s = sources_[1];
   g.offset = {static_cast<std::ptrdiff_t>(r.clip.origin.x) - r.offset.x,

@@ -70,10 +70,11 @@ HostLayout hostLayout(const Transfer& t, std::size_t elementBytes, std::size_t b
     l.column = bytesPerColumn ? bytesPerColumn : elementBytes;
     l.image = bytesPerImage ? bytesPerImage : l.channel * count;
   }
-  if (t.region.size.height > 1 && bytesPerRow < (t.region.size.width - 1) * l.column +
-                                                    (l.channel == elementBytes ? count * elementBytes : elementBytes))
+  const std::size_t row =
+      (t.region.size.width - 1) * l.column + (l.channel == elementBytes ? count * elementBytes : elementBytes);
+  if (t.region.size.width > 0 && t.region.size.height > 1 && bytesPerRow < row)
     refuse(t, "bytesPerRow is " + std::to_string(bytesPerRow) + ", a row of " + std::to_string(t.region.size.width) +
-                  " pixels needs more");
+                  " pixels needs " + std::to_string(row));
   return l;
 }
 

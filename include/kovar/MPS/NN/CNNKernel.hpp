@@ -266,6 +266,8 @@ class CNNGradientKernel : public CNNBinaryKernel {
   explicit CNNGradientKernel(const Ref<MTL::Device>& device);
   Ref<ImageDescriptor> doDestinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
                                                     const std::vector<Ref<State>>& sourceStates) override;
+  /// As many as the gradient has; the default asks the source for the same number.
+  std::size_t doDestinationChannels(const std::vector<std::size_t>& used) override;
   /// Sets the properties from the forward kernel's record. The default does it for kernels without a window:
   /// destination pixel X is source pixel X, its gradient lies where the forward kernel wrote that pixel.
   virtual void doAdopt(const nn::ForwardRecord& record, const std::vector<Ref<Image>>& sourceImages);
