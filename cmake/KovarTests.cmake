@@ -23,6 +23,11 @@ function(kovar_add_test_folder name)
     endif()
   endif()
 
+  if(name STREQUAL "examples")
+    target_compile_definitions(test_${name} PRIVATE KOVAR_EXAMPLES="$<TARGET_FILE_DIR:example_first_convolution>")
+    add_dependencies(test_${name} ${kovar_examples})
+  endif()
+
   set(include_file "${CMAKE_CURRENT_BINARY_DIR}/test_${name}_suites.cmake")
   file(GENERATE OUTPUT "${include_file}" CONTENT
 "set(kovar_test_name \"${name}\")

@@ -62,7 +62,8 @@ class Preparer {
     if (!object) base::raise(std::string(kWho) + ": an entry of " + role_ + " is null");
     if (object->device() != device_)
       base::raise(std::string(kWho) + ": an entry of " + role_ + " belongs to device " +
-                  object->device()->identifier() + ", the command buffer to " + device_->identifier());
+                  object->device()->identifier() + ", the command buffer to " + device_->identifier() +
+                  "; use one device's objects");
   }
 
   Ref<MTL::Device> device_;

@@ -1,0 +1,127 @@
+// The programs of examples/, run as a user runs them.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <string>
+
+#include "base/io/picture.hpp"
+#include "unit/io/temporary_folder.hpp"
+
+namespace kovar {
+namespace {
+
+using base::io::Picture;
+using base::io::TemporaryFolder;
+using ::testing::HasSubstr;
+
+struct Ended {
+  int status = -1;
+  std::string said;  ///< on both outputs
+};
+
+Ended run(const std::string& example, const std::string& arguments) {
+  const std::string command = std::string(KOVAR_EXAMPLES) + "/example_" + example + " " + arguments + " 2>&1";
+  std::FILE* out = ::popen(command.c_str(), "r");
+  Ended ended;
+  if (!out) return ended;
+  std::array<char, 256> piece;
+  while (std::fgets(piece.data(), piece.size(), out)) ended.said += piece.data();
+  const int status = ::pclose(out);
+  ended.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return ended;
+}
+
+std::string cat() { return std::string(KOVAR_SOURCE_DIR) + "/tests/data/pictures/cat.png"; }
+
+Picture read(const std::string& path) {
+  auto picture = base::io::readPicture(path);
+  EXPECT_TRUE(picture.ok()) << picture.failure().text;
+  return picture.ok() ? *picture : Picture{};
+}
+
+/// What the filter of first_convolution gives, from 0 to 255 and not yet limited to it.
+std::vector<int> edgesOf(const Picture& gray) {
+  std::vector<int> edges;
+  for (int y = 0; y < gray.height; ++y)
+    for (int x = 0; x < gray.width; ++x) {
+      const auto at = [&](int yy, int xx) {
+        yy = std::clamp(yy, 0, gray.height - 1), xx = std::clamp(xx, 0, gray.width - 1);
+        return static_cast<int>(gray.pixels[static_cast<std::size_t>(yy * gray.width + xx)]);
+      };
+      int sum = 9 * at(y, x);
+      for (int dy = -1; dy <= 1; ++dy)
+        for (int dx = -1; dx <= 1; ++dx) sum -= at(y + dy, x + dx);
+      edges.push_back(std::abs(sum));
+    }
+  return edges;
+}
+
+TEST(Examples, FirstConvolutionDrawsEdges) {
+  const TemporaryFolder folder;
+  const Ended ended = run("first_convolution", cat() + " " + folder.file("edges.png"));
+  ASSERT_EQ(ended.status, 0) << ended.said;
+  const Picture drawn = read(folder.file("edges.png"));
+  const Picture gray = base::io::toGray(read(cat()));
+  ASSERT_EQ(drawn.channels, 1);
+  ASSERT_EQ(drawn.width, gray.width);
+  ASSERT_EQ(drawn.height, gray.height);
+  const std::vector<int> edges = edgesOf(gray);
+  for (std::size_t i = 0; i < edges.size(); ++i)
+    ASSERT_NEAR(drawn.pixels[i], std::min(edges[i], 255), 1) << "pixel " << i;
+}
+
+TEST(Examples, OwnKernelKeepsTheStrongest) {
+  const TemporaryFolder folder;
+  const Ended ended = run("own_kernel", cat() + " " + folder.file("drawing.png") + " 0.05");
+  ASSERT_EQ(ended.status, 0) << ended.said;
+  const Picture drawn = read(folder.file("drawing.png"));
+  const Picture gray = base::io::toGray(read(cat()));
+  const std::vector<int> edges = edgesOf(gray);
+  std::vector<int> sorted = edges;
+  std::sort(sorted.rbegin(), sorted.rend());
+  const int least = sorted[static_cast<std::size_t>(0.05 * static_cast<double>(sorted.size() - 1))];
+  for (int y = 0; y < gray.height; ++y)
+    for (int x = 0; x < gray.width; ++x) {
+      int most = 0;
+      for (int yy = std::max(0, y - 1); yy <= std::min(gray.height - 1, y + 1); ++yy)
+        for (int xx = std::max(0, x - 1); xx <= std::min(gray.width - 1, x + 1); ++xx)
+          most = std::max(most, edges[static_cast<std::size_t>(yy * gray.width + xx)]);
+      // Edges as strong as the weakest that is kept may round to either side.
+      if (most == least) continue;
+      ASSERT_EQ(drawn.pixels[static_cast<std::size_t>(y * gray.width + x)], most > least ? 255 : 0) << x << ", " << y;
+    }
+}
+
+TEST(Examples, DigitClassifierLearns) {
+  const Ended ended = run("digit_classifier", std::string(KOVAR_SOURCE_DIR) + "/data/mnist 40");
+  ASSERT_EQ(ended.status, 0) << ended.said;
+  double right = 0;
+  const std::size_t at = ended.said.find(" % of 10000 test pictures right");
+  ASSERT_NE(at, std::string::npos) << ended.said;
+  const std::size_t line = ended.said.rfind('\n', at) + 1;
+  ASSERT_EQ(std::sscanf(ended.said.c_str() + line, "%lf", &right), 1) << ended.said;
+  EXPECT_GT(right, 80) << ended.said;
+  EXPECT_THAT(ended.said, HasSubstr("step 1: loss "));
+}
+
+TEST(Examples, SayWhatIsWrong) {
+  const Ended none = run("first_convolution", "");
+  EXPECT_EQ(none.status, 2);
+  EXPECT_THAT(none.said, HasSubstr("usage: first_convolution PICTURE EDGES.png"));
+  for (const char* example : {"first_convolution", "own_kernel"}) {
+    const Ended ended = run(example, "none.png out.png");
+    EXPECT_EQ(ended.status, 1);
+    EXPECT_EQ(ended.said, std::string(example) + ": cannot read 'none.png': no such file or folder\n");
+  }
+  const Ended data = run("digit_classifier", "/nowhere 1");
+  EXPECT_EQ(data.status, 1);
+  EXPECT_THAT(data.said, HasSubstr("digit_classifier: cannot read '/nowhere/train-images-idx3-ubyte.gz'"));
+}
+
+}  // namespace
+}  // namespace kovar
