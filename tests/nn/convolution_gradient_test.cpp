@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <cstring>
+#include <functional>
+#include <span>
 
 #include "convolution_support.hpp"
 #include "kovar/MPS/Core/CommandBuffer.hpp"
@@ -175,61 +177,63 @@ TEST(ConvolutionGradient, AnyManualGeometryAgreesWithTheOracle) {
   });
 }
 
-// The loss sum(forward(source) * gradient) by the library itself, source and weights moved one by one. Whole numbers
-// and steps of 1/2 keep float32 exact: the loss is linear in each value.
+// The loss sum(forward(source) * gradient) by the library itself, source, weights and biases moved one by one. Whole
+// numbers and steps of 1/2 keep float32 exact: the loss is linear in each value.
 TEST(ConvolutionGradient, IsTheNumericDerivative) {
-  forCases(12, [&](Case& c) {
+  forCases(60, [&](Case& c) {
     Random& r = c.random;
     GeometryLimits limits;
     limits.source = 5;
-    limits.channelOffsets = false;
     limits.kernel = 3;
-    ConvolutionCase k = randomConvolution(r, limits);
-    k.sourceChannels = k.conv.inputChannels;
-    k.destinationChannels = k.conv.outputChannels;
+    const ConvolutionCase k = randomConvolution(r, limits);
     c.text = k.text();
     const oracle::Conv& conv = k.conv;
-    Tensor source = integerTensor(r, 1, k.geometry.sourceHeight, k.geometry.sourceWidth, k.sourceChannels);
+    const std::size_t n = r.size(1, 2);
+    Tensor source = integerTensor(r, n, k.geometry.sourceHeight, k.geometry.sourceWidth, k.sourceChannels);
     const Tensor gradient =
-        integerTensor(r, 1, k.geometry.destinationHeight, k.geometry.destinationWidth, k.destinationChannels);
-    std::vector<double> weights = integerTensor(r, 1, 1, 1, conv.weightCount()).v;
-    auto data = sourceOf(conv, weights, {});
+        integerTensor(r, n, k.geometry.destinationHeight, k.geometry.destinationWidth, k.destinationChannels);
+    const auto data = sourceOf(conv, integerTensor(r, 1, 1, 1, conv.weightCount()).v,
+                               integerTensor(r, 1, 1, 1, conv.outputChannels).v);
     auto forward = std::make_shared<MPS::CNNConvolution>(cpuDevice(), data);
     test::apply(conv.at, *forward);
     const auto src = imageOf(source), g = imageOf(gradient),
-               dst = imageOf(Tensor(1, gradient.h, gradient.w, gradient.c));
+               dst = imageOf(Tensor(n, gradient.h, gradient.w, gradient.c));
     const auto loss = [&] {
       runOnCpu([&](const auto& commands) { forward->encode(commands, src, dst); });
       return dot(tensorOf(*dst).v, gradient.v);
     };
     MPS::CNNConvolutionGradient backward(cpuDevice(), data);
-    auto allocated = std::make_shared<MPS::Image>(cpuDevice(), descriptorFor(source, Format::Float32, 1));
+    backward.setDestinationImageAllocator(float32Images());
     const auto state = forward->resultState(src, {}, dst);
-    runOnCpu([&](const auto& commands) {
-      // The descriptor call sets the kernel up from the state; the result image is float32.
-      backward.destinationImageDescriptor({g, src}, {state});
-      backward.encode(commands, g, src, state, allocated);
-    });
-    const std::vector<double> dSource = tensorOf(*allocated).v;
-    const std::vector<float> dWeights = readFloats(state->gradientForWeights());
-    for (int i = 0; i < 6; ++i) {
-      const std::size_t s = r.size(0, source.size() - 1), w = r.size(0, weights.size() - 1);
-      const auto derivative = [&](const std::function<void(double)>& move) {
-        move(0.5);
-        const double up = loss();
-        move(-1);
-        const double down = loss();
-        move(0.5);
-        return up - down;
+    Ref<MPS::Image> result;
+    runOnCpu([&](const auto& commands) { result = backward.encode(commands, g, src, state); });
+    const Tensor dSource = tensorOf(*result);
+    const std::vector<float> dWeights = readFloats(state->gradientForWeights()),
+                             dBiases = readFloats(state->gradientForBiases());
+    const auto derivative = [&](const std::function<void(double)>& move) {
+      move(0.5);
+      const double up = loss();
+      move(-1);
+      const double down = loss();
+      move(0.5);
+      return up - down;
+    };
+    const auto moveIn = [&](std::span<float> values, std::size_t i) {
+      return [values, &forward, i](double by) {
+        values[i] += static_cast<float>(by);
+        forward->reloadWeightsAndBiasesFromDataSource();
       };
-      EXPECT_EQ(dSource[s], derivative([&](double by) {
-                  source.v[s] += by;
-                  writeImage(*src, source, Format::Float32, 0, 0);
+    };
+    for (int i = 0; i < 4; ++i) {
+      const std::size_t image = r.size(0, n - 1), y = r.size(0, source.h - 1), x = r.size(0, source.w - 1),
+                        ch = r.size(0, conv.inputChannels - 1), w = r.size(0, dWeights.size() - 1),
+                        b = r.size(0, dBiases.size() - 1);
+      EXPECT_EQ(dSource.at(image, y, x, ch), derivative([&](double by) {
+                  source.at(image, y, x, conv.at.sourceChannelOffset + ch) += by;
+                  writeImage(*src, source, Format::Float32, image, image);
                 }));
-      EXPECT_EQ(static_cast<double>(dWeights[w]), derivative([&](double by) {
-                  data->weightValues()[w] += static_cast<float>(by);
-                  forward->reloadWeightsAndBiasesFromDataSource();
-                }));
+      EXPECT_EQ(static_cast<double>(dWeights[w]), derivative(moveIn(data->weightValues(), w)));
+      EXPECT_EQ(static_cast<double>(dBiases[b]), derivative(moveIn(data->biasValues(), b)));
     }
   });
 }
@@ -261,6 +265,37 @@ TEST(ConvolutionGradient, AgreesWithPyTorch) {
     ++compared;
   }
   EXPECT_GT(compared, 3);
+}
+
+// The same numbers where forward result and source are parts of larger images: a clip rectangle, channel offsets.
+TEST(ConvolutionGradient, AgreesWithPyTorchInsideLargerImages) {
+  Random r(suiteSeed());
+  for (const GoldenCase& g : goldenConvolutions()) {
+    SCOPED_TRACE(g.name);
+    oracle::Conv conv = goldenConvolution(g);
+    const Tensor &source = g.tensor("source"), &gradient = g.tensor("gradient");
+    const std::vector<double>& weights = g.tensor("weights").v;
+    const Tensor wideSource = within(r, source, 0, 0, 0, 0, 4, 3), wideGradient = within(r, gradient, 1, 2, 2, 1, 8, 2);
+    auto forward = convolution(conv, weights, {});
+    test::apply(conv.at, *forward);
+    forward->setSourceFeatureChannelOffset(4);
+    forward->setDestinationFeatureChannelOffset(8);
+    forward->setClipRect({{2, 1, 0}, {gradient.w, gradient.h, source.n}});
+    MPS::CNNConvolutionGradient backward(cpuDevice(), sourceOf(conv, weights, {}));
+    backward.setDestinationImageAllocator(float32Images());
+    const auto src = imageOf(wideSource), grad = imageOf(wideGradient);
+    const auto state = forward->resultState(src, {}, grad);
+    Ref<MPS::Image> result;
+    runOnCpu([&](const auto& commands) { result = backward.encode(commands, grad, src, state); });
+    const oracle::Result scale =
+        oracle::convDataGradient(conv, weights, gradient, Tensor(source.n, source.h, source.w, source.c));
+    EXPECT_TRUE(matches(tensorOf(*result), {g.tensor("sourceGradient"), scale.magnitude}, Format::Float32,
+                        oracle::Conv::tolerance()));
+    oracle::WeightGradient dw = oracle::convWeightGradient(conv, source, gradient);
+    dw.weights = g.tensor("weightGradient").v;
+    dw.bias = g.tensor("biasGradient").v;
+    expectSums(*state, dw);
+  }
 }
 
 // --- options, sums, read counts, predicates

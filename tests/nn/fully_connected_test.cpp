@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <functional>
+
 #include "convolution_support.hpp"
 
 namespace kovar::test {
@@ -127,6 +130,62 @@ TEST(FullyConnected, GradientsAgreeWithTheOracle) {
     how.tolerance = oracle::Conv::tolerance();
     EXPECT_TRUE(compare(readFloats(state.gradientForWeights()), sums.weights, sums.weightsMagnitude, how));
     EXPECT_TRUE(compare(readFloats(state.gradientForBiases()), sums.bias, sums.biasMagnitude, how));
+  });
+}
+
+// Source, weights and biases moved one by one through the library's own forward kernel; whole numbers stay exact.
+TEST(FullyConnected, GradientIsTheNumericDerivative) {
+  forCases(40, [&](Case& c) {
+    Random& r = c.random;
+    const LayerCase l = randomLayer(r, false);
+    c.text = l.text;
+    const oracle::Conv& conv = l.conv;
+    Tensor source = l.source(r), gradient = l.result(r);
+    for (Tensor* t : {&source, &gradient})
+      for (double& v : t->v) v = std::round(v);
+    const auto data = sourceOf(conv, integerTensor(r, 1, 1, 1, conv.weightCount()).v,
+                               integerTensor(r, 1, 1, 1, conv.outputChannels).v);
+    auto forward = std::make_shared<MPS::CNNFullyConnected>(cpuDevice(), data);
+    test::apply(conv.at, *forward);
+    MPS::CNNFullyConnectedGradient backward(cpuDevice(), data);
+    backward.setDestinationImageAllocator(float32Images());
+    const auto src = imageOf(source), g = imageOf(gradient),
+               dst = imageOf(Tensor(gradient.n, gradient.h, gradient.w, gradient.c));
+    const auto state = forward->resultState(src, {}, dst);
+    Ref<MPS::Image> result;
+    runOnCpu([&](const auto& commands) { result = backward.encode(commands, g, src, state); });
+    const auto derivative = [&](const std::function<void(double)>& move) {
+      double sides[2];
+      for (double& side : sides) {
+        move(&side == sides ? 0.5 : -1);
+        runOnCpu([&](const auto& commands) { forward->encode(commands, src, dst); });
+        side = 0;
+        const Tensor y = tensorOf(*dst);
+        for (std::size_t i = 0; i < y.size(); ++i) side += y.v[i] * gradient.v[i];
+      }
+      move(0.5);
+      return sides[0] - sides[1];
+    };
+    const Tensor dSource = tensorOf(*result);
+    const std::vector<float> dWeights = readFloats(state->gradientForWeights()),
+                             dBiases = readFloats(state->gradientForBiases());
+    for (int i = 0; i < 4; ++i) {
+      const std::size_t n = r.size(0, source.n - 1), y = r.size(0, source.h - 1), x = r.size(0, source.w - 1),
+                        ch = r.size(0, conv.inputChannels - 1), w = r.size(0, dWeights.size() - 1),
+                        b = r.size(0, dBiases.size() - 1);
+      EXPECT_EQ(dSource.at(n, y, x, ch), derivative([&](double by) {
+                  source.at(n, y, x, conv.at.sourceChannelOffset + ch) += by;
+                  writeImage(*src, source, Format::Float32, n, n);
+                }));
+      EXPECT_EQ(static_cast<double>(dWeights[w]), derivative([&](double by) {
+                  data->weightValues()[w] += static_cast<float>(by);
+                  forward->reloadWeightsAndBiasesFromDataSource();
+                }));
+      EXPECT_EQ(static_cast<double>(dBiases[b]), derivative([&](double by) {
+                  data->biasValues()[b] += static_cast<float>(by);
+                  forward->reloadWeightsAndBiasesFromDataSource();
+                }));
+    }
   });
 }
 

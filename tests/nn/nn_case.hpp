@@ -309,6 +309,18 @@ inline PointCase randomPointCase(Random& r, const oracle::Domain& domain, bool w
   return c;
 }
 
+/// The tensor as part of a larger one, random values around it: pixels above, left, below, right, channels before and
+/// behind.
+inline Tensor within(Random& r, const Tensor& t, std::size_t above, std::size_t left, std::size_t below,
+                     std::size_t right, std::size_t before, std::size_t behind) {
+  Tensor all = randomTensor(r, t.n, above + t.h + below, left + t.w + right, before + t.c + behind, {-9, 9, false});
+  for (std::size_t n = 0; n < t.n; ++n)
+    for (std::size_t y = 0; y < t.h; ++y)
+      for (std::size_t x = 0; x < t.w; ++x)
+        for (std::size_t c = 0; c < t.c; ++c) all.at(n, above + y, left + x, before + c) = t.at(n, y, x, c);
+  return all;
+}
+
 /// Reads a value expected in float from what a format can hold (unorm formats clamp).
 inline oracle::Result held(Format f, oracle::Result r) {
   if (f == Format::Unorm8 || f == Format::Unorm16)

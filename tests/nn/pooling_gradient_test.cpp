@@ -162,6 +162,31 @@ TEST(PoolingGradient, MatchesPyTorch) {
   EXPECT_GE(compared, 32);
 }
 
+// The same numbers where forward result and source are parts of larger images: a clip rectangle, channel offsets.
+TEST(PoolingGradient, MatchesPyTorchInsideLargerImages) {
+  Random r(suiteSeed());
+  for (const GoldenCase& g : goldenPoolings()) {
+    SCOPED_TRACE(g.name);
+    const oracle::Pool pool = goldenPool(g);
+    const Tensor &source = g.tensor("source"), &gradient = g.tensor("gradient");
+    const auto forward = poolingOf(pool);
+    const auto backward = poolingGradientOf(pool, false);
+    test::apply(pool.at, *forward);
+    forward->setSourceFeatureChannelOffset(4);
+    forward->setSourceFeatureChannelMaxCount(source.c);
+    forward->setDestinationFeatureChannelOffset(8);
+    forward->setClipRect({{2, 1, 0}, {gradient.w, gradient.h, source.n}});
+    backward->setDestinationImageAllocator(float32Images());
+    const auto s = imageOf(within(r, source, 0, 0, 0, 0, 4, 3)), dy = imageOf(within(r, gradient, 1, 2, 2, 1, 8, 2));
+    Ref<MPS::Image> result;
+    runOnCpu([&](const auto& buffer) { result = backward->encode(buffer, dy, s, forward->resultState(s, {}, dy)); });
+    const oracle::Result scale =
+        oracle::poolGradient(pool, {}, gradient, source, Tensor(source.n, source.h, source.w, source.c));
+    EXPECT_TRUE(matches(tensorOf(*result), {g.tensor("sourceGradient"), scale.magnitude}, Format::Float32,
+                        oracle::Pool::gradientTolerance()));
+  }
+}
+
 // Where the first window touches the left and top edge, taking the settings from the state and setting them by hand
 // give the same bits.
 TEST(PoolingGradient, AutomaticAndManualFormAgree) {
