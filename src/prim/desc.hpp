@@ -59,11 +59,13 @@ enum class PoolKind : std::uint8_t { Max, Average, L2 };
 /// Average shrinks its divisor to the window's part inside the image grown by zeroPad on each side.
 ///   Forward: src, dst, post-op arguments
 ///   Data:    diffDst, src, diffSrc (overwritten: every pixel is written). Windows are those of diffDst's positions.
+/// rectified: what is pooled is max(src, 0), the ReLU neuron with a = 0; Data then goes through that neuron too.
 struct Pool {
   Direction direction = Direction::Forward;
   PoolKind kind = PoolKind::Max;
   Window y, x;
   bool zeroEdge = true;
+  bool rectified = false;
   std::int32_t zeroPadY = 0, zeroPadX = 0;
   Program post;
   bool operator==(const Pool&) const = default;

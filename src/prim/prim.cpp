@@ -30,7 +30,7 @@ void fields(const Matmul& d, F&& f) {
 template <class F>
 void fields(const Pool& d, F&& f) {
   f("dir", d.direction), f("kind", d.kind), f("y", d.y), f("x", d.x), f("zeroEdge", d.zeroEdge);
-  f("zeroPadY", d.zeroPadY), f("zeroPadX", d.zeroPadX), f("post", d.post);
+  f("rectified", d.rectified), f("zeroPadY", d.zeroPadY), f("zeroPadX", d.zeroPadX), f("post", d.post);
 }
 template <class F>
 void fields(const Softmax& d, F&& f) {

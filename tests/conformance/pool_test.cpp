@@ -37,6 +37,7 @@ Problem randomProblem(Random& r) {
     *sizes[a][1] = r.chance(0.7) ? (*sizes[a][0] + w.stride - 1) / w.stride : r.integer(1, *sizes[a][0] + 3);
     w.pad = static_cast<int>(r.chance(0.5) ? 0 : r.integer(-2, w.extent()));
   }
+  p.desc.rectified = r.chance(0.4);
   if (p.desc.kind == PoolKind::Average && !p.desc.zeroEdge && r.chance(0.5))
     p.desc.zeroPadY = static_cast<int>(r.integer(0, 2)), p.desc.zeroPadX = static_cast<int>(r.integer(0, 2));
   return p;
@@ -65,6 +66,13 @@ View viewOf(Random& r, DType t, const Tensor& s) {
                          static_cast<long>(s.c));
 }
 
+/// What is pooled of a source.
+Tensor pooled(const Problem& p, Tensor src) {
+  for (double& v : src.v)
+    if (p.desc.rectified && v < 0) v = 0;
+  return src;
+}
+
 /// Distinct values, also after rounding to the type.
 Tensor distinct(Random& r, DType t, Tensor s) {
   const bool unorm = t == DType::Unorm8 || t == DType::Unorm16;
@@ -79,7 +87,7 @@ TEST(PoolConformance, Forward) {
     Problem p = randomProblem(r);
     const DType from = randomType(r), to = randomType(r);
     const Tensor src = distinct(r, from, imageOf(p, true)), dst = imageOf(p, false);
-    oracle::Result expected = oracle::poolForward(oracleOf(p), src, dst);
+    oracle::Result expected = oracle::poolForward(oracleOf(p), pooled(p, src), dst);
     std::vector<Argument> args{{viewOf(r, from, src), src.v},
                                {viewOf(r, to, dst), std::vector<double>(dst.size(), 0.5), true}};
     std::vector<double> kept;
@@ -120,8 +128,11 @@ TEST(PoolConformance, Gradient) {
     const Tensor src = distinct(r, image, imageOf(p, true));
     const Tensor g = randomTensor(r, static_cast<size_t>(p.n), static_cast<size_t>(p.hd), static_cast<size_t>(p.wd),
                                   static_cast<size_t>(p.c), {-1, 1, false}, formatOf(given));
-    oracle::Result expected = oracle::poolGradient(oracleOf(p), {}, g, src, src);
-    for (double& m : expected.magnitude.v) m += 1e-30;
+    oracle::Result expected = oracle::poolGradient(oracleOf(p), {}, g, pooled(p, src), src);
+    for (size_t i = 0; i < src.size(); ++i) {
+      expected.magnitude.v[i] += 1e-30;
+      if (p.desc.rectified && src.v[i] < 0) expected.value.v[i] = 0;
+    }
     std::vector<Argument> args{{viewOf(r, given, g), g.v},
                                {viewOf(r, image, src), src.v},
                                {viewOf(r, to, src), std::vector<double>(src.size(), 0.5), true}};

@@ -18,6 +18,7 @@
 #include <hwy/highway.h>
 
 #include "backend/cpu/rows.hpp"
+#include "maths/neuron-inl.hpp"
 #include "maths/pool-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
@@ -44,9 +45,16 @@ template <PoolKind kKind>
 using Rule = std::conditional_t<kKind == PoolKind::Max, m::MaxPool,
                                 std::conditional_t<kKind == PoolKind::Average, m::AveragePool, m::L2Pool>>;
 
+/// A source pixel as it is pooled.
+template <bool kRectified>
+HWY_INLINE Floats pixelLanes(const float* p, std::int64_t part) {
+  const Floats x = loadLanes(p, part);
+  return kRectified ? m::ReLUZero{}.fwd(x) : x;
+}
+
 /// Combines the taps of one window for kCount vectors of channels from `channel` on. part: lanes of a lone last vector,
 /// 0 = all.
-template <PoolKind kKind, int kCount>
+template <PoolKind kKind, bool kRectified, int kCount>
 HWY_INLINE void combineTaps(const PoolTile<const float>& src, const Taps& t, std::int64_t channel, std::int64_t part,
                             Floats (&acc)[kCount]) {
   for (int k = 0; k < kCount; ++k) acc[k] = Rule<kKind>::template start<Floats>();
@@ -54,16 +62,17 @@ HWY_INLINE void combineTaps(const PoolTile<const float>& src, const Taps& t, std
     const float* row = src.row(y) + channel;
     for (const std::int32_t x : t.x) {
       const float* p = row + x * src.pixelStep;
-      for (int k = 0; k < kCount; ++k) acc[k] = Rule<kKind>::combine(acc[k], loadLanes(p + k * kLanes, part));
+      for (int k = 0; k < kCount; ++k)
+        acc[k] = Rule<kKind>::combine(acc[k], pixelLanes<kRectified>(p + k * kLanes, part));
     }
   }
 }
 
 /// Values of one window.
-template <PoolKind kKind, int kCount>
+template <PoolKind kKind, bool kRectified, int kCount>
 HWY_INLINE void window(const PoolTile<const float>& src, const Taps& t, std::int64_t channel, std::int64_t part,
                        Floats (&acc)[kCount]) {
-  combineTaps<kKind, kCount>(src, t, channel, part, acc);
+  combineTaps<kKind, kRectified, kCount>(src, t, channel, part, acc);
   for (int k = 0; k < kCount; ++k) {
     // A sum does not change by the zeros outside; a maximum may.
     if (kKind == PoolKind::Max && t.outside) acc[k] = Rule<kKind>::combine(acc[k], Floats(0.f));
@@ -74,7 +83,36 @@ HWY_INLINE void window(const PoolTile<const float>& src, const Taps& t, std::int
   }
 }
 
-template <PoolKind kKind>
+/// Calls fn(count of vectors, channel, lanes of a lone last vector or 0) for all channels.
+template <class F>
+HWY_INLINE void forChannels(std::int64_t channels, const F& fn) {
+  std::int64_t c = 0;
+  for (; c + 4 * kLanes <= channels; c += 4 * kLanes) fn(std::integral_constant<int, 4>{}, c, 0);
+  if (c + 2 * kLanes <= channels) {
+    fn(std::integral_constant<int, 2>{}, c, 0);
+    c += 2 * kLanes;
+  }
+  for (; c + kLanes <= channels; c += kLanes) fn(std::integral_constant<int, 1>{}, c, 0);
+  if (c < channels) fn(std::integral_constant<int, 1>{}, c, channels - c);
+}
+
+/// Calls fn(kind, rectified) with both as types.
+template <class F>
+void withPool(const PoolGeometry& g, const F& fn) {
+  const auto withKind = [&](auto rectified) {
+    switch (g.kind) {
+      case PoolKind::Max:
+        return fn(std::integral_constant<PoolKind, PoolKind::Max>{}, rectified);
+      case PoolKind::Average:
+        return fn(std::integral_constant<PoolKind, PoolKind::Average>{}, rectified);
+      case PoolKind::L2:
+        return fn(std::integral_constant<PoolKind, PoolKind::L2>{}, rectified);
+    }
+  };
+  return g.rectified ? withKind(std::true_type{}) : withKind(std::false_type{});
+}
+
+template <PoolKind kKind, bool kRectified>
 void forwardRows(const PoolGeometry& g, const PoolTile<const float>& src, const PoolTile<float>& dst,
                  std::int64_t begin, std::int64_t end, std::int64_t channels) {
   const auto windows = static_cast<std::int64_t>(g.x.divisor.size());
@@ -82,76 +120,68 @@ void forwardRows(const PoolGeometry& g, const PoolTile<const float>& src, const 
     for (std::int64_t x = 0; x < windows; ++x) {
       const Taps t = tapsOf(g, y, x);
       float* out = dst.row(y) + x * dst.pixelStep;
-      std::int64_t c = 0;
-      for (; c + 4 * kLanes <= channels; c += 4 * kLanes) {
-        Floats acc[4];
-        window<kKind, 4>(src, t, c, 0, acc);
-        for (int k = 0; k < 4; ++k) m::store(acc[k], out + c + k * kLanes);
-      }
-      Floats acc[1];
-      for (; c + kLanes <= channels; c += kLanes) {
-        window<kKind, 1>(src, t, c, 0, acc);
-        m::store(acc[0], out + c);
-      }
-      if (c < channels) {
-        window<kKind, 1>(src, t, c, channels - c, acc);
-        storePart(acc[0], out + c, channels - c);
-      }
+      forChannels(channels, [&](auto count, std::int64_t c, std::int64_t part) HWY_ATTR {
+        Floats acc[count()];
+        window<kKind, kRectified, count()>(src, t, c, part, acc);
+        for (int k = 0; k < count(); ++k) storeLanes(acc[k], out + c + k * kLanes, part);
+      });
     }
   }
 }
 
 void poolForward(const PoolGeometry& g, const PoolTile<const float>& src, const PoolTile<float>& dst,
                  std::int64_t begin, std::int64_t end, std::int64_t channels) {
-  switch (g.kind) {
-    case PoolKind::Max:
-      return forwardRows<PoolKind::Max>(g, src, dst, begin, end, channels);
-    case PoolKind::Average:
-      return forwardRows<PoolKind::Average>(g, src, dst, begin, end, channels);
-    case PoolKind::L2:
-      return forwardRows<PoolKind::L2>(g, src, dst, begin, end, channels);
-  }
+  withPool(g, [&](auto kind, auto rectified) { forwardRows<kind(), rectified()>(g, src, dst, begin, end, channels); });
 }
 
-/// Adds what one window gives to the source rows [begin, end), for kCount vectors of channels.
-template <PoolKind kKind, int kCount>
+/// What one window gives to its pixels in the source rows [begin, end), for kCount vectors of channels. kOnce: these
+/// pixels have no other window and get their whole gradient here; otherwise it is added to.
+template <PoolKind kKind, bool kRectified, bool kOnce, int kCount>
 HWY_INLINE void windowGradient(const Taps& t, const float* given, const PoolTile<const float>& src,
                                const PoolTile<float>& diff, std::int64_t channel, std::int64_t part, std::int64_t begin,
                                std::int64_t end) {
   Floats g[kCount], result[kCount];
   for (int k = 0; k < kCount; ++k) g[k] = loadLanes(given + channel + k * kLanes, part);
   if constexpr (kKind == PoolKind::Max) {
-    combineTaps<kKind, kCount>(src, t, channel, part, result);
+    combineTaps<kKind, kRectified, kCount>(src, t, channel, part, result);
     // A zero outside that beats every pixel takes the gradient with it.
     for (int k = 0; t.outside && k < kCount; ++k) g[k] = m::select(result[k] >= Floats(0.f), g[k], Floats(0.f));
   } else if constexpr (kKind == PoolKind::L2) {
-    window<kKind, kCount>(src, t, channel, part, result);
+    window<kKind, kRectified, kCount>(src, t, channel, part, result);
   } else {
     for (int k = 0; k < kCount; ++k) g[k] = m::AveragePool::bwd(g[k], Floats(t.divisor));
   }
+  constexpr bool kReads = kKind != PoolKind::Average || (kOnce && kRectified);
   for (const std::int32_t y : t.y) {
     const bool mine = y >= begin && y < end;
     if (kKind != PoolKind::Max && !mine) continue;
     for (const std::int32_t x : t.x) {
-      const float* from = kKind == PoolKind::Average ? nullptr : src.row(y) + x * src.pixelStep + channel;
+      const float* from = kReads ? src.row(y) + x * src.pixelStep + channel : nullptr;
       float* to = diff.row(y) + x * diff.pixelStep + channel;
       for (int k = 0; k < kCount; ++k) {
-        Floats share = g[k];
+        Floats share = g[k], source(0.f);
+        if constexpr (kReads) source = loadLanes(from + k * kLanes, part);
+        const Floats pooled = kRectified ? m::ReLUZero{}.fwd(source) : source;
         if constexpr (kKind == PoolKind::Max) {
           // The first tap that equals the maximum takes all; the later ones find nothing left.
-          const auto wins = loadLanes(from + k * kLanes, part) == result[k];
+          const auto wins = pooled == result[k];
           share = m::select(wins, g[k], Floats(0.f));
           g[k] = m::select(wins, Floats(0.f), g[k]);
         } else if constexpr (kKind == PoolKind::L2) {
-          share = m::L2Pool::bwd(g[k], loadLanes(from + k * kLanes, part), result[k]);
+          share = m::L2Pool::bwd(g[k], pooled, result[k]);
         }
-        if (mine) storeLanes(loadLanes(to + k * kLanes, part) + share, to + k * kLanes, part);
+        if (!mine) continue;
+        if constexpr (!kOnce)
+          share = loadLanes(to + k * kLanes, part) + share;
+        else if constexpr (kRectified)
+          share = m::ReLUZero{}.bwd(source, share);
+        storeLanes(share, to + k * kLanes, part);
       }
     }
   }
 }
 
-template <PoolKind kKind>
+template <PoolKind kKind, bool kRectified, bool kOnce>
 void gradientRows(const PoolGeometry& g, const PoolTile<const float>& diffDst, const PoolTile<const float>& src,
                   const PoolTile<float>& diff, std::int64_t firstWindow, std::int64_t endWindow, std::int64_t begin,
                   std::int64_t end, std::int64_t channels) {
@@ -160,25 +190,36 @@ void gradientRows(const PoolGeometry& g, const PoolTile<const float>& diffDst, c
     for (std::int64_t x = 0; x < windows; ++x) {
       const Taps t = tapsOf(g, y, x);
       const float* given = diffDst.row(y) + x * diffDst.pixelStep;
-      std::int64_t c = 0;
-      for (; c + 4 * kLanes <= channels; c += 4 * kLanes)
-        windowGradient<kKind, 4>(t, given, src, diff, c, 0, begin, end);
-      for (; c + kLanes <= channels; c += kLanes) windowGradient<kKind, 1>(t, given, src, diff, c, 0, begin, end);
-      if (c < channels) windowGradient<kKind, 1>(t, given, src, diff, c, channels - c, begin, end);
+      forChannels(channels, [&](auto count, std::int64_t c, std::int64_t part) HWY_ATTR {
+        windowGradient<kKind, kRectified, kOnce, count()>(t, given, src, diff, c, part, begin, end);
+      });
+    }
+}
+
+/// The finished gradient of the pooled pixels becomes that of the source, `width` pixels a row.
+void throughRectifier(const PoolTile<const float>& src, const PoolTile<float>& diff, std::int64_t begin,
+                      std::int64_t end, std::int64_t width, std::int64_t channels) {
+  for (std::int64_t y = begin; y < end; ++y)
+    for (std::int64_t x = 0; x < width; ++x) {
+      const float* from = src.row(y) + x * src.pixelStep;
+      float* to = diff.row(y) + x * diff.pixelStep;
+      forChannels(channels, [&](auto count, std::int64_t c, std::int64_t part) HWY_ATTR {
+        for (std::int64_t i = c; i < c + count() * kLanes; i += kLanes)
+          storeLanes(m::ReLUZero{}.bwd(loadLanes(from + i, part), loadLanes(to + i, part)), to + i, part);
+      });
     }
 }
 
 void poolGradient(const PoolGeometry& g, const PoolTile<const float>& diffDst, const PoolTile<const float>& src,
                   const PoolTile<float>& diff, std::int64_t firstWindow, std::int64_t endWindow, std::int64_t begin,
-                  std::int64_t end, std::int64_t channels) {
-  switch (g.kind) {
-    case PoolKind::Max:
-      return gradientRows<PoolKind::Max>(g, diffDst, src, diff, firstWindow, endWindow, begin, end, channels);
-    case PoolKind::Average:
-      return gradientRows<PoolKind::Average>(g, diffDst, src, diff, firstWindow, endWindow, begin, end, channels);
-    case PoolKind::L2:
-      return gradientRows<PoolKind::L2>(g, diffDst, src, diff, firstWindow, endWindow, begin, end, channels);
-  }
+                  std::int64_t end, std::int64_t width, std::int64_t channels) {
+  withPool(g, [&](auto kind, auto rectified) {
+    if (g.once)
+      return gradientRows<kind(), rectified(), true>(g, diffDst, src, diff, firstWindow, endWindow, begin, end,
+                                                     channels);
+    gradientRows<kind(), rectified(), false>(g, diffDst, src, diff, firstWindow, endWindow, begin, end, channels);
+    if (rectified()) throughRectifier(src, diff, begin, end, width, channels);
+  });
 }
 
 }  // namespace
@@ -209,6 +250,14 @@ PoolAxis::PoolAxis(const prim::Window& window, std::int64_t windows, std::int64_
   first.push_back(static_cast<std::int32_t>(tap.size()));
 }
 
+bool PoolAxis::once(std::int64_t extent) const {
+  // Taps in order and without gaps.
+  if (static_cast<std::int64_t>(tap.size()) != extent) return false;
+  for (std::size_t i = 0; i < tap.size(); ++i)
+    if (tap[i] != static_cast<std::int32_t>(i)) return false;
+  return true;
+}
+
 namespace {
 
 HWY_EXPORT(poolForward);
@@ -222,10 +271,11 @@ struct Grid {
   std::int64_t rows, channels;  ///< of one piece
   std::int64_t rowPieces, channelPieces, pieces;
 
-  Grid(const View& image, std::int64_t workPerElement) {
+  /// A piece has a multiple of `unit` rows.
+  Grid(const View& image, std::int64_t workPerElement, std::int64_t unit) {
     constexpr std::int64_t kWork = 65536;
     const std::int64_t rowWork = image.dim(2) * image.dim(3) * workPerElement;
-    rows = std::clamp<std::int64_t>(kWork / std::max<std::int64_t>(1, rowWork), 1, image.dim(1));
+    rows = std::clamp<std::int64_t>(kWork / std::max<std::int64_t>(1, rowWork * unit), 1, image.dim(1)) * unit;
     // Rows of very much work are cut by channels; 64 keep whole cache lines together.
     const std::int64_t perChannel = image.dim(2) * workPerElement;
     const std::int64_t wanted =
@@ -312,7 +362,7 @@ std::pair<std::int64_t, std::int64_t> rowsTouched(const PoolAxis& axis, std::int
 
 void preparePoolForward(const PoolGeometry& geometry, std::int64_t taps, const PostOps& post, const View& src,
                         const View& dst, CpuPlan& plan) {
-  const Grid grid(dst, taps);
+  const Grid grid(dst, taps, 1);
   plan.body = [geometry, grid, src, dst, post](Context& context, const prim::Invocation& inv) -> base::Status {
     context.pool.run(static_cast<std::size_t>(grid.pieces), [&](std::size_t i) {
       thread_local std::vector<float> in, out;
@@ -327,11 +377,12 @@ void preparePoolForward(const PoolGeometry& geometry, std::int64_t taps, const P
   };
 }
 
-void preparePoolGradient(const PoolGeometry& geometry, std::int64_t taps, const View& diffDst, const View& src,
-                         const View& diffSrc, CpuPlan& plan) {
-  // A window's work counts once per window, not per source pixel.
+void preparePoolGradient(const PoolGeometry& geometry, std::int64_t taps, std::int64_t rowsPerWindow,
+                         const View& diffDst, const View& src, const View& diffSrc, CpuPlan& plan) {
+  // A window's work counts once per window, not per source pixel. Windows that lie apart stay whole.
   const Grid grid(diffSrc,
-                  std::max<std::int64_t>(1, taps * diffDst.dim(1) * diffDst.dim(2) / (src.dim(1) * src.dim(2))));
+                  std::max<std::int64_t>(1, taps * diffDst.dim(1) * diffDst.dim(2) / (src.dim(1) * src.dim(2))),
+                  geometry.once ? rowsPerWindow : 1);
   plan.body = [geometry, grid, diffDst, src, diffSrc](Context& context, const prim::Invocation& inv) -> base::Status {
     context.pool.run(static_cast<std::size_t>(grid.pieces), [&](std::size_t i) {
       thread_local std::vector<float> given, in, out;
@@ -346,17 +397,18 @@ void preparePoolGradient(const PoolGeometry& geometry, std::int64_t taps, const 
       }
       firstWindow = std::max<std::int64_t>(firstWindow, 0);
       const PoolTile<float> to = writeTile(diffSrc, inv.args[2].data, p, out);
-      for (std::int64_t y = p.firstRow; y < p.endRow; ++y) {
+      for (std::int64_t y = p.firstRow; y < p.endRow && !geometry.once; ++y) {
         if (to.pixelStep == p.channels)
           std::fill_n(to.row(y), diffSrc.dim(2) * p.channels, 0.f);
         else
           for (std::int64_t x = 0; x < diffSrc.dim(2); ++x) std::fill_n(to.row(y) + x * to.pixelStep, p.channels, 0.f);
       }
-      const auto [first, end] = rowsTouched(geometry.y, firstWindow, endWindow);
+      auto [first, end] = rowsTouched(geometry.y, firstWindow, endWindow);
+      if (geometry.rectified) first = std::min(first, p.firstRow), end = std::max(end, p.endRow);
       const PoolTile<const float> from = readTile(src, inv.args[1].data, p, first, end, in);
       const PoolTile<const float> g = readTile(diffDst, inv.args[0].data, p, firstWindow, endWindow, given);
       HWY_DYNAMIC_DISPATCH(poolGradient)
-      (geometry, g, from, to, firstWindow, endWindow, p.firstRow, p.endRow, p.channels);
+      (geometry, g, from, to, firstWindow, endWindow, p.firstRow, p.endRow, diffSrc.dim(2), p.channels);
       finishTile(diffSrc, inv.args[2].data, p, to, PostOps(), inv);
     });
     return {};
@@ -369,14 +421,16 @@ base::Status preparePool(const prim::Pool& desc, std::span<const View> views, co
   const View &image = forward ? views[0] : views[1], &windows = forward ? views[1] : views[0];
   if (std::max(image.dim(1), image.dim(2)) > std::numeric_limits<std::int32_t>::max() / 2)
     return base::Failure{"image extents do not fit 32 bits"};
-  const PoolGeometry geometry{desc.kind, PoolAxis(desc.y, windows.dim(1), image.dim(1), desc.zeroPadY, desc),
-                              PoolAxis(desc.x, windows.dim(2), image.dim(2), desc.zeroPadX, desc)};
+  PoolGeometry geometry{desc.kind, desc.rectified, false,
+                        PoolAxis(desc.y, windows.dim(1), image.dim(1), desc.zeroPadY, desc),
+                        PoolAxis(desc.x, windows.dim(2), image.dim(2), desc.zeroPadX, desc)};
+  geometry.once = geometry.y.once(image.dim(1)) && geometry.x.once(image.dim(2));
   const std::int64_t taps = std::int64_t{desc.y.kernel} * desc.x.kernel;
   plan.cacheBytes += (geometry.y.tap.size() + geometry.x.tap.size()) * sizeof(std::int32_t);
   if (forward)
     preparePoolForward(geometry, taps, PostOps(desc.post, views[1], views, 2), views[0], views[1], plan);
   else
-    preparePoolGradient(geometry, taps, views[0], views[1], views[2], plan);
+    preparePoolGradient(geometry, taps, desc.y.kernel, views[0], views[1], views[2], plan);
   return {};
 }
 

@@ -19,6 +19,9 @@ struct PoolAxis {
   PoolAxis(const prim::Window& window, std::int64_t windows, std::int64_t extent, std::int64_t zeroPad,
            const prim::Pool& desc);
 
+  /// True when each of `extent` positions is a tap of exactly one window.
+  bool once(std::int64_t extent) const;
+
   std::span<const std::int32_t> of(std::int64_t w) const {
     const auto i = static_cast<std::size_t>(w);
     return {tap.data() + first[i], tap.data() + first[i + 1]};
@@ -35,6 +38,8 @@ struct PoolTile {
 
 struct PoolGeometry {
   prim::PoolKind kind;
+  bool rectified;  ///< max(src, 0) is pooled
+  bool once;       ///< every source pixel lies in exactly one window
   PoolAxis y, x;
 };
 

@@ -21,6 +21,10 @@ void elideCopies(prim::OpList& list);
 /// Keeps promotable float16 temporaries in float32.
 void promoteTemporaries(prim::OpList& list);
 
+/// Training: where a rectified image is only pooled, the pooling and its gradient take the rectifier with its gradient
+/// into their own loops, and the rectified image is never written. For devices with Caps::rectifiedPools.
+void rectifyPools(prim::OpList& list);
+
 /// Appends element-wise operations to the convolution, product or pooling that makes their input, and element-wise
 /// operations to each other, where nobody else reads what lies between.
 void fuseElementwise(prim::OpList& list);

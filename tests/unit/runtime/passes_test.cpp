@@ -344,5 +344,62 @@ TEST(Memory, RandomListsNeverOverlap) {
   }
 }
 
+/// relu(x) pooled, and the way back: diffPooled -> pooling's gradient -> relu's gradient.
+class PoolWithRelu {
+ public:
+  Builder b;
+  const View image = img(1, 8, 8, 1), small = img(1, 4, 4, 1);
+  std::uint32_t x = b.s(64), y = b.t(64), pooled = b.s(16), given = b.s(16), between = b.t(64), diff = b.s(64);
+
+  explicit PoolWithRelu(float slope = 0.f, bool backward = true) {
+    prim::Elementwise neuron = relu();
+    neuron.program.steps[1].p[0] = slope;
+    b.op(neuron, {Builder::r(x, image), Builder::w(y, image)});
+    prim::Pool pool;
+    pool.y = pool.x = {2, 2, 1, 0};
+    b.op(pool, {Builder::r(y, image), Builder::w(pooled, small)});
+    if (!backward) return;
+    pool.direction = prim::Direction::Data;
+    b.op(pool, {Builder::r(given, small), Builder::r(y, image), Builder::w(between, image)});
+    prim::Elementwise gradient = addition();
+    gradient.program.steps[2].op = prim::EwOp::NeuronGrad;
+    gradient.program.steps[2].code = 1;
+    gradient.program.steps[2].a = 1;
+    gradient.program.steps[2].c = 0;
+    gradient.program.steps[2].p[0] = slope;
+    b.op(gradient, {Builder::r(between, image), Builder::r(x, image), Builder::w(diff, image)});
+  }
+};
+
+TEST(RectifyPools, TheRectifiedImageIsNeverWritten) {
+  PoolWithRelu p;
+  rectifyPools(p.b.list);
+  ASSERT_EQ(p.b.list.ops.size(), 2u);
+  for (const prim::Op& op : p.b.list.ops) EXPECT_TRUE(std::get<prim::Pool>(op.prim).rectified);
+  const auto forward = p.b.list.argsOf(p.b.list.ops[0]), backward = p.b.list.argsOf(p.b.list.ops[1]);
+  EXPECT_EQ(forward[0].storage, p.x);
+  EXPECT_EQ(forward[1].storage, p.pooled);
+  EXPECT_EQ(backward[0].storage, p.given);
+  EXPECT_EQ(backward[1].storage, p.x);
+  EXPECT_EQ(backward[2].storage, p.diff);
+}
+
+TEST(RectifyPools, LeavesWhatIsNotTheSame) {
+  PoolWithRelu leaky(0.1f), inference(0.f, false), changed, read, resultRead;
+  changed.b.list.ops.insert(changed.b.list.ops.begin() + 2, prim::Op{});
+  const std::size_t at = changed.b.list.args.size();
+  changed.b.list.args.push_back(Builder::w(changed.x, changed.image));
+  changed.b.list.ops[2].prim = prim::Fill{};
+  changed.b.list.ops[2].firstArg = static_cast<std::uint32_t>(at), changed.b.list.ops[2].argCount = 1;
+  read.b.op(prim::Copy{}, {Builder::r(read.y, read.image), Builder::w(read.b.s(64), read.image)});
+  resultRead.b.op(prim::Copy{},
+                  {Builder::r(resultRead.between, resultRead.image), Builder::w(resultRead.b.s(64), resultRead.image)});
+  for (PoolWithRelu* p : {&leaky, &inference, &changed, &read, &resultRead}) {
+    const std::string before = p->b.list.text();
+    rectifyPools(p->b.list);
+    EXPECT_EQ(p->b.list.text(), before);
+  }
+}
+
 }  // namespace
 }  // namespace kovar::rt
