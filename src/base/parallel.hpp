@@ -40,18 +40,22 @@ class ThreadPool {
   using Thunk = void (*)(void*, std::size_t);
   void runJob(std::size_t chunks, Thunk thunk, void* fn);
   void workerLoop();
+  /// Takes a chunk of the job of this generation; false when none is left or the job is over.
+  bool take(std::uint32_t generation, std::size_t chunks, std::size_t& chunk);
+  static std::uint32_t generationOf(std::uint64_t ticket) { return static_cast<std::uint32_t>(ticket >> 32); }
 
   std::vector<std::thread> workers_;
   std::mutex callerMutex_;  // one job at a time
-  std::mutex mutex_;
+  std::mutex mutex_;        // guards the job and the sleepers
   std::condition_variable wake_, done_;
-  std::atomic<std::uint64_t> generation_{0};
   bool stop_ = false;
   Thunk thunk_ = nullptr;
   void* fn_ = nullptr;
   std::size_t chunks_ = 0;
-  std::atomic<std::size_t> next_{0};
-  std::atomic<int> busy_{0};
+  // Generation of the job in the upper half, its next chunk in the lower: a worker that comes late takes nothing of a
+  // later job, and the caller never waits for workers that have taken nothing.
+  std::atomic<std::uint64_t> ticket_{0};
+  std::atomic<std::size_t> finished_{0};
 };
 
 }  // namespace kovar::base

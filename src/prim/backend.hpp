@@ -99,11 +99,12 @@ class Stream {
 using StreamRef = std::unique_ptr<Stream>;
 
 struct Caps {
-  std::string name;             ///< for people, e.g. the processor's name
-  std::string isa;              ///< instruction set or compute capability chosen at run time
-  bool hostMemory = true;       ///< Memory::data() can be read and written by the host
-  bool computes = true;         ///< false: the null device
-  bool rectifiedPools = false;  ///< takes Pool::rectified
+  std::string name;               ///< for people, e.g. the processor's name
+  std::string isa;                ///< instruction set or compute capability chosen at run time
+  bool hostMemory = true;         ///< Memory::data() can be read and written by the host
+  bool computes = true;           ///< false: the null device
+  bool updatingProducts = false;  ///< takes Matmul::update
+  bool rectifiedPools = false;    ///< takes Pool::rectified
   std::size_t memoryBytes = 0;
   std::vector<std::pair<std::string, std::string>> libraries;  ///< name, version
 };

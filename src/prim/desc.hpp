@@ -39,16 +39,54 @@ struct Conv {
   bool operator==(const Conv&) const = default;
 };
 
+enum class StepKind : std::uint8_t { Sgd, SgdMomentum, SgdNesterov, RmsProp, Adam, AmsGrad };
+
+/// One optimizer update of one parameter vector (rank-1 or rank-2 views of equal dims).
+///   gradient, values, [m], [u], [x], result     m: momentum (Sgd*), s (RmsProp), m (Adam); u: Adam's second moment; x:
+///   AMSGrad
+/// Scalars: f[0] learning rate (Adam: already bias-corrected), f[1] momentum | decay | beta1, f[2] beta2, f[3] epsilon,
+/// f[4] gradient rescale, f[5] clip min, f[6] clip max, f[7] regularization scale.
+/// u[0], u[1]: decay or beta1, and beta2, as the bits of a double, since 1 - beta2 is not to be taken from a float; 0:
+/// from f.
+struct Step {
+  StepKind kind = StepKind::Sgd;
+  bool clip = false;
+  std::uint8_t regularization = 0;  ///< 0 none, 1 L1, 2 L2
+  bool operator==(const Step&) const = default;
+};
+
+/// State arguments of an update: m, u, x as far as the optimizer has them.
+constexpr std::size_t statesOf(StepKind kind) {
+  switch (kind) {
+    case StepKind::Sgd:
+      return 0;
+    case StepKind::SgdMomentum:
+    case StepKind::SgdNesterov:
+    case StepKind::RmsProp:
+      return 1;
+    case StepKind::Adam:
+      return 2;
+    case StepKind::AmsGrad:
+      return 3;
+  }
+  return 0;
+}
+
 /// C[M,N] = op(A) * op(B) (+ bias[N]); rank-2 views.
 ///   a, b, [bias if bias], c, post-op arguments. transposeA: a is [K,M]; transposeB: b is [N,K].
 ///   rowSum: one more argument after c, d[M]: the sum over k of op(A)[m,k] (the bias gradient that comes with a weight
 ///   gradient). accumulate adds to c and d.
+///   update: the product is a gradient that goes straight into the optimizer `step` (its scalars are the operation's)
+///   and is never written: c is the step's result, and values, [m], [u], [x] follow; all float32 with columns beside
+///   each other. Without bias, accumulate and post.
 struct Matmul {
   bool transposeA = false, transposeB = false;
   bool bias = false;
   bool rowSum = false;
   bool accumulate = false;
   bool reducedPrecision = false;
+  bool update = false;
+  Step step;
   Program post;
   bool operator==(const Matmul&) const = default;
 };
@@ -148,22 +186,6 @@ struct Loss {
   float labelSmoothing = 0.f, epsilon = 1e-7f, delta = 1.f;
   std::int32_t numberOfClasses = 1;
   bool operator==(const Loss&) const = default;
-};
-
-enum class StepKind : std::uint8_t { Sgd, SgdMomentum, SgdNesterov, RmsProp, Adam, AmsGrad };
-
-/// One optimizer update of one parameter vector (rank-1 or rank-2 views of equal dims).
-///   gradient, values, [m], [u], [x], result     m: momentum (Sgd*), s (RmsProp), m (Adam); u: Adam's second moment; x:
-///   AMSGrad
-/// Scalars: f[0] learning rate (Adam: already bias-corrected), f[1] momentum | decay | beta1, f[2] beta2, f[3] epsilon,
-/// f[4] gradient rescale, f[5] clip min, f[6] clip max, f[7] regularization scale.
-/// u[0], u[1]: decay or beta1, and beta2, as the bits of a double, since 1 - beta2 is not to be taken from a float; 0:
-/// from f.
-struct Step {
-  StepKind kind = StepKind::Sgd;
-  bool clip = false;
-  std::uint8_t regularization = 0;  ///< 0 none, 1 L1, 2 L2
-  bool operator==(const Step&) const = default;
 };
 
 /// A caller's own function, run in its place. Arguments as declared by the caller; never fused, never replayed.

@@ -25,7 +25,8 @@ void fields(const Conv& d, F&& f) {
 template <class F>
 void fields(const Matmul& d, F&& f) {
   f("ta", d.transposeA), f("tb", d.transposeB), f("bias", d.bias), f("rowSum", d.rowSum), f("acc", d.accumulate);
-  f("reduced", d.reducedPrecision), f("post", d.post);
+  f("reduced", d.reducedPrecision), f("post", d.post), f("update", d.update);
+  if (d.update) f("kind", d.step.kind), f("clip", d.step.clip), f("reg", d.step.regularization);
 }
 template <class F>
 void fields(const Pool& d, F&& f) {

@@ -193,8 +193,25 @@ Status check(const Conv& d, const Checker& c) {
   return d.direction == Direction::Data ? c.written(src, srcName) : c.written(weights, weightsName);
 }
 
+/// The arguments of a product's update: c, and from `values` on what the step reads and keeps.
+Status checkUpdate(const Matmul& d, const Checker& c, std::size_t out, std::size_t values) {
+  if (d.bias || d.accumulate || !d.post.empty()) return c.fail("an update takes no bias, accumulate or post-ops");
+  if (d.step.kind > StepKind::AmsGrad) return c.fail("step is not a known optimizer");
+  for (std::size_t i = out; i < values + 1 + statesOf(d.step.kind); ++i) {
+    if (i > out && i < values) continue;
+    const std::string name = i == out ? "c" : i == values ? "values" : "state " + std::to_string(i - values);
+    KOVAR_TRY(c.sameDims(i, name.c_str(), out, "c"));
+    KOVAR_TRY(c.type(i, name.c_str(), DType::F32));
+    if (c[i].dim(1) > 1 && c[i].stride(1) != 1)
+      return c.fail(name + " is " + c[i].text() + ": an update wants columns beside each other");
+    if (i > values) KOVAR_TRY(c.written(i, name.c_str()));
+  }
+  return {};
+}
+
 Status check(const Matmul& d, const Checker& c) {
-  const std::size_t out = 2 + (d.bias ? 1u : 0u), own = out + 1 + (d.rowSum ? 1u : 0u);
+  const std::size_t out = 2 + (d.bias ? 1u : 0u), values = out + 1 + (d.rowSum ? 1u : 0u);
+  const std::size_t own = values + (d.update ? 1 + statesOf(d.step.kind) : 0);
   KOVAR_TRY(c.countWithProgram(d.post, own, out));
   KOVAR_TRY(c.rank(0, "a", 2));
   const std::int64_t m = c[0].dim(d.transposeA ? 1 : 0), k = c[0].dim(d.transposeA ? 0 : 1);
@@ -211,6 +228,7 @@ Status check(const Matmul& d, const Checker& c) {
     KOVAR_TRY(c.real(out + 1, "d"));
     KOVAR_TRY(c.written(out + 1, "d"));
   }
+  if (d.update) KOVAR_TRY(checkUpdate(d, c, out, values));
   return c.written(out, "c");
 }
 
@@ -341,24 +359,8 @@ Status check(const Loss& d, const Checker& c) {
 }
 
 Status check(const Step& d, const Checker& c) {
-  std::size_t wanted = 0;
-  switch (d.kind) {
-    case StepKind::Sgd:
-      wanted = 3;
-      break;
-    case StepKind::SgdMomentum:
-    case StepKind::SgdNesterov:
-    case StepKind::RmsProp:
-      wanted = 4;
-      break;
-    case StepKind::Adam:
-      wanted = 5;
-      break;
-    case StepKind::AmsGrad:
-      wanted = 6;
-      break;
-  }
-  if (wanted == 0) return c.fail("kind is not a known optimizer");
+  if (d.kind > StepKind::AmsGrad) return c.fail("kind is not a known optimizer");
+  const std::size_t wanted = 3 + statesOf(d.kind);
   if (d.regularization > 2)
     return c.fail("regularization is " + std::to_string(d.regularization) + ", wanted 0, 1 or 2");
   KOVAR_TRY(c.count(wanted));

@@ -28,6 +28,7 @@ base::Result<std::shared_ptr<const ListPlan>> planList(DeviceState& device, cons
 
   elideCopies(plan->list);
   if (!device.strictFormats) promoteTemporaries(plan->list);
+  if (device.backend->caps().updatingProducts) updateInProducts(plan->list);
   if (device.backend->caps().rectifiedPools) rectifyPools(plan->list);
   fuseElementwise(plan->list);
   dropDead(plan->list);

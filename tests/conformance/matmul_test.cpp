@@ -137,6 +137,67 @@ TEST(MatmulConformance, RandomProblems) {
   for (const auto& [name, count] : ran) EXPECT_GE(count, kCases / 2) << name << " ran too rarely to be tested";
 }
 
+// A product that updates parameters is the product and then the step.
+TEST(MatmulConformance, Update) {
+  const Devices devices;
+  std::map<std::string, int> ran;
+  constexpr int kCases = 90;
+  forCases(kCases, [&](Case& c) {
+    Random& r = c.random;
+    prim::Matmul product;
+    product.transposeA = true, product.rowSum = r.chance(0.5);
+    product.step.kind = static_cast<prim::StepKind>(c.index % 6);
+    product.step.clip = r.chance(0.3), product.step.regularization = static_cast<std::uint8_t>(r.integer(0, 2));
+    const long m = r.integer(1, 70), k = r.integer(1, 40), n = c.index % 10 == 0 ? 4500 : r.integer(1, 200);
+    const Matrix a = randomMatrix(r, DType::F32, m, k, true), b = randomMatrix(r, DType::F32, k, n, false);
+    const View whole = View::contiguous(DType::F32, {m, n});
+    const auto size = static_cast<size_t>(m * n);
+    Argument values{whole, randomValues(r, size, {-1, 1, false})}, result{whole, std::vector<double>(size, 0.5), true};
+    std::vector<Argument> states;
+    for (size_t i = 0; i < prim::statesOf(product.step.kind); ++i)
+      states.push_back({whole, randomValues(r, size, {0.01, 1, false}), true});
+    prim::Scalars scalars;
+    scalars.f = {0.125f, 0.875f, 0.75f, 1e-3f, 0.5f, -0.5f, 0.75f, 0.25f};
+
+    // In two operations.
+    const Argument sums{View::contiguous(DType::F32, {m}), std::vector<double>(static_cast<size_t>(m), 0.25), true};
+    std::vector<std::vector<float>> gradient, stepped;
+    std::vector<Argument> args = {a.argument, b.argument, result};
+    if (product.rowSum) args.push_back(sums);
+    ASSERT_TRUE(
+        DeviceCase(product, args).run(devices.all(), "cpu:matmul:generic", [&](const auto& got) { gradient = got; }));
+    args = {{whole, toDouble(gradient[2])}, values};
+    args.insert(args.end(), states.begin(), states.end());
+    args.push_back(result);
+    DeviceCase step(product.step, args);
+    step.scalars = scalars;
+    ASSERT_TRUE(step.run(devices.all(), "cpu:step:blocks", [&](const auto& got) { stepped = got; }));
+
+    product.update = true;
+    args = {a.argument, b.argument, result};
+    if (product.rowSum) args.push_back(sums);
+    args.push_back(values);
+    args.insert(args.end(), states.begin(), states.end());
+    DeviceCase device(product, args);
+    device.scalars = scalars;
+    c.text = device.text();
+    const InstructionSet instructions(c.index % 3);
+    for (const std::string& name : device.candidates(devices.one())) {
+      SCOPED_TRACE(name);
+      ran[name] += device.run(devices.all(), name, [&](const std::vector<std::vector<float>>& got) {
+        const std::vector<double> magnitude(size, 4.0);
+        EXPECT_TRUE(holds(got[2], DType::F32, toDouble(stepped.back()), magnitude, {1e-5, 1e-37}));
+        const size_t firstState = product.rowSum ? 5 : 4;
+        for (size_t i = 0; i < states.size(); ++i)
+          EXPECT_TRUE(holds(got[firstState + i], DType::F32, toDouble(stepped[2 + i]), magnitude, {1e-5, 1e-37}));
+        if (product.rowSum) EXPECT_EQ(got[3], gradient[3]);
+      });
+    }
+  });
+  if (std::getenv("KOVAR_TEST_CASE") != nullptr) return;
+  for (const auto& [name, count] : ran) EXPECT_EQ(count, kCases) << name;
+}
+
 // The products of fully connected layers, large enough that C is cut both ways.
 TEST(MatmulConformance, EveryGrid) {
   const Devices devices;

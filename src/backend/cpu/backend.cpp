@@ -92,7 +92,7 @@ class CpuBackend final : public prim::Backend {
     const auto targets = static_cast<std::uint64_t>(hwy::SupportedTargets());
     caps_.isa = hwy::TargetName(static_cast<std::int64_t>(targets & (~targets + 1)));
     caps_.memoryBytes = memoryBytes();
-    caps_.rectifiedPools = true;
+    caps_.updatingProducts = caps_.rectifiedPools = true;
     if (const std::string version = dnnlVersion(); !version.empty()) caps_.libraries.emplace_back("oneDNN", version);
     caps_.libraries.emplace_back(
         "Highway", std::to_string(HWY_MAJOR) + "." + std::to_string(HWY_MINOR) + "." + std::to_string(HWY_PATCH));

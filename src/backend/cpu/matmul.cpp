@@ -24,7 +24,7 @@ MatmulShape describe(const prim::Matmul& desc, std::span<const prim::View> views
   s.biasArg = 2;
   s.cArg = desc.bias ? 3 : 2;
   s.rowSumArg = s.cArg + 1;
-  s.ownArgs = s.cArg + (desc.rowSum ? 2 : 1);
+  s.ownArgs = s.cArg + (desc.rowSum ? 2 : 1) + (desc.update ? 1 + prim::statesOf(desc.step.kind) : 0);
   s.c = views[s.cArg];
   if (desc.bias) s.bias = views[s.biasArg];
   if (desc.rowSum) s.rowSum = views[s.rowSumArg];
@@ -39,7 +39,26 @@ std::vector<prim::Access> matmulAccess(const prim::Matmul& desc) {
   if (desc.bias) access.push_back(Access::Read);
   access.push_back(result);
   if (desc.rowSum) access.push_back(result);
+  if (desc.update) {
+    access.push_back(Access::Read);
+    access.insert(access.end(), prim::statesOf(desc.step.kind), Access::ReadWrite);
+  }
   return access;
+}
+
+MatmulUpdate::MatmulUpdate(const MatmulShape& s, std::span<const prim::View> views)
+    : states_(prim::statesOf(s.desc.step.kind)), valuesArg_(s.cArg + (s.desc.rowSum ? 2 : 1)), resultArg_(s.cArg) {
+  for (std::size_t i = 0; i <= states_; ++i) views_[i] = views[valuesArg_ + i];
+  views_[states_ + 1] = s.c;
+}
+
+void MatmulUpdate::run(const StepRule& rule, const prim::Invocation& inv, float* gradient, std::int64_t row,
+                       std::int64_t column, std::int64_t count) const {
+  float* pointers[kMaxStepArgs] = {gradient};
+  for (std::size_t i = 0; i <= states_ + 1; ++i)
+    pointers[i + 1] =
+        at<float>(inv, i <= states_ ? valuesArg_ + i : resultArg_, views_[i]) + row * views_[i].stride(0) + column;
+  stepRun(rule, pointers, count);
 }
 
 void rowSums(Context& context, const MatmulShape& s, const float* a, float* d) {

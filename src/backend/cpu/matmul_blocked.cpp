@@ -26,6 +26,9 @@ constexpr std::int64_t kTransposeRows = 64;
 
 constexpr std::int64_t ceilDiv(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
+/// A part of a gradient that an update takes: it stays near the core, and the step streams through whole rows.
+constexpr std::int64_t kUpdateRows = 32, kUpdateColumns = 4096;
+
 /// How C is cut: depends on the extents only.
 struct Grid {
   std::int64_t rows = 0, columns = 0;  // of a part
@@ -33,8 +36,13 @@ struct Grid {
   std::size_t parts() const { return static_cast<std::size_t>(partsDown * partsAcross); }
 };
 
-Grid gridOf(std::int64_t m, std::int64_t n, std::int64_t k) {
+Grid gridOf(std::int64_t m, std::int64_t n, std::int64_t k, bool update) {
   Grid g;
+  if (update) {
+    g.rows = std::min(m, kUpdateRows), g.columns = std::min(n, kUpdateColumns);
+    g.partsDown = ceilDiv(m, g.rows), g.partsAcross = ceilDiv(n, g.columns);
+    return g;
+  }
   // Columns first: a part of them reads its share of B once. Rows too where few columns leave work for many parts.
   const std::int64_t wantedColumns = kPartWork / std::max<std::int64_t>(m * k, 1);
   g.columns = std::min(n, std::max(wantedColumns / kColumnUnit, std::int64_t{1}) * kColumnUnit);
@@ -95,9 +103,10 @@ Status prepareF32(const prim::Matmul& desc, std::span<const prim::View> views, c
   KOVAR_TRY_ASSIGN(const Layout layout, layoutOf(s));
   if (desc.bias && s.bias.stride(0) != 1 && s.n > 1) return Failure{"the bias is not a run of elements"};
   const PostOps post(desc.post, s.c, views, s.ownArgs);
-  const Grid grid = gridOf(s.m, s.n, s.k);
+  const Grid grid = gridOf(s.m, s.n, s.k, desc.update);
+  const MatmulUpdate update = desc.update ? MatmulUpdate(s, views) : MatmulUpdate();
   plan.scratchBytes = layout.scratchBytes;
-  plan.body = [s, post, layout, grid](Context& context, const Invocation& inv) -> Status {
+  plan.body = [s, post, layout, grid, update](Context& context, const Invocation& inv) -> Status {
     MatmulBlock whole = layout.block;
     whole.a = at<const float>(inv, 0, s.a), whole.b = at<const float>(inv, 1, s.b);
     whole.c = at<float>(inv, s.cArg, s.c);
@@ -110,6 +119,7 @@ Status prepareF32(const prim::Matmul& desc, std::span<const prim::View> views, c
       turn(context, whole.b, s.b, packed, whole.bRow, whole.bColumn);
       whole.b = packed;
     }
+    const StepRule rule = s.desc.update ? stepRuleOf(s.desc.step, *inv.scalars) : StepRule();
     FailureFlag failure;
     context.pool.run(grid.parts(), [&](std::size_t part) {
       const std::int64_t row = static_cast<std::int64_t>(part) / grid.partsAcross * grid.rows,
@@ -118,9 +128,13 @@ Status prepareF32(const prim::Matmul& desc, std::span<const prim::View> views, c
       b.m = std::min(grid.rows, s.m - row), b.n = std::min(grid.columns, s.n - column);
       b.a += row * b.aRow, b.b += column * b.bColumn, b.c += row * b.cRow + column;
       if (b.bias != nullptr) b.bias += column;
-      std::byte* room = threadScratch(matmulScratchBytes(b.m, b.n, b.k));
+      const std::size_t own = s.desc.update ? roundUp(static_cast<std::size_t>(b.m * b.n) * sizeof(float), 64) : 0;
+      std::byte* room = threadScratch(own + matmulScratchBytes(b.m, b.n, b.k));
       if (room == nullptr) return failure.raise(FailureFlag::kMemory);
-      multiplyBlock(b, room);
+      if (s.desc.update) b.c = reinterpret_cast<float*>(room), b.cRow = b.n;
+      multiplyBlock(b, room + own);
+      for (std::int64_t i = 0; i < b.m && s.desc.update; ++i)
+        update.run(rule, inv, b.c + i * b.cRow, row + i, column, b.n);
       for (std::int64_t i = 0; i < b.m && !post.empty(); ++i) {
         const std::int64_t index[1] = {row + i};
         float* c = b.c + i * b.cRow;

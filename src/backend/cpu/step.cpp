@@ -1,5 +1,7 @@
 // Optimizer updates: one pass over gradient, values and states, in place where they are float runs.
 
+#include "backend/cpu/step.hpp"
+
 #include <array>
 #include <bit>
 
@@ -15,36 +17,12 @@
 #include "backend/cpu/pieces.hpp"
 #include "maths/optimizer-inl.hpp"
 
-#ifndef KOVAR_BACKEND_CPU_STEP_ONCE
-#define KOVAR_BACKEND_CPU_STEP_ONCE
-namespace kovar::cpu {
-
-/// The update of one run, with this run's scalars.
-struct StepRule {
-  prim::StepKind kind = prim::StepKind::Sgd;
-  maths::PreprocessParams preprocess;
-  float learningRate = 0.f, momentum = 0.f, epsilon = 0.f;
-  maths::Decay first{}, second{};
-};
-
-inline constexpr std::size_t kMaxStepArgs = 6;
-
-}  // namespace kovar::cpu
-#endif
-
 HWY_BEFORE_NAMESPACE();
 namespace kovar::cpu {
 namespace HWY_NAMESPACE {
 namespace {
 
 using prim::StepKind;
-
-/// Number of states beside gradient, values and result.
-template <StepKind kKind>
-constexpr int kStates = kKind == StepKind::Sgd       ? 0
-                        : kKind == StepKind::Adam    ? 2
-                        : kKind == StepKind::AmsGrad ? 3
-                                                     : 1;
 
 template <StepKind kKind>
 HWY_INLINE Floats stepOnce(const StepRule& rule, Floats d, Floats v, Floats (&state)[3]) {
@@ -66,13 +44,34 @@ HWY_INLINE Floats stepOnce(const StepRule& rule, Floats d, Floats v, Floats (&st
   }
 }
 
+/// One run: gradient, values, states, result at at[].
+template <StepKind kKind>
+void stepFloats(const StepRule& rule, float* const* at, std::int64_t n) {
+  constexpr int kStates = static_cast<int>(prim::statesOf(kKind));
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    Floats state[3];
+    for (int k = 0; k < kStates; ++k) state[k] = m::load<Floats>(at[2 + k] + i);
+    const Floats v = stepOnce<kKind>(rule, m::load<Floats>(at[0] + i), m::load<Floats>(at[1] + i), state);
+    for (int k = 0; k < kStates; ++k) m::store(state[k], at[2 + k] + i);
+    m::store(v, at[kStates + 2] + i);
+  }
+  if (i < n) {
+    Floats state[3];
+    for (int k = 0; k < kStates; ++k) state[k] = loadPart(at[2 + k] + i, n - i);
+    const Floats v = stepOnce<kKind>(rule, loadPart(at[0] + i, n - i), loadPart(at[1] + i, n - i), state);
+    for (int k = 0; k < kStates; ++k) storePart(state[k], at[2 + k] + i, n - i);
+    storePart(v, at[kStates + 2] + i, n - i);
+  }
+}
+
 template <StepKind kKind>
 struct StepBlock {
   const StepRule& rule;
   float (*buffers)[kBlock];
 
   void operator()(const Piece* pieces, std::int64_t rows, std::int64_t columns) const {
-    constexpr int kArgs = kStates<kKind> + 3;
+    constexpr int kArgs = static_cast<int>(prim::statesOf(kKind)) + 3;
     const std::int64_t n = rows * columns;
     float* at[kArgs];
     for (int i = 0; i < kArgs; ++i) {
@@ -81,21 +80,7 @@ struct StepBlock {
       at[i] = buffers[i];
       if (i + 1 < kArgs) loadPiece(pieces[i], rows, columns, at[i]);
     }
-    std::int64_t i = 0;
-    for (; i + kLanes <= n; i += kLanes) {
-      Floats state[3];
-      for (int k = 0; k < kStates<kKind>; ++k) state[k] = m::load<Floats>(at[2 + k] + i);
-      const Floats v = stepOnce<kKind>(rule, m::load<Floats>(at[0] + i), m::load<Floats>(at[1] + i), state);
-      for (int k = 0; k < kStates<kKind>; ++k) m::store(state[k], at[2 + k] + i);
-      m::store(v, at[kArgs - 1] + i);
-    }
-    if (i < n) {
-      Floats state[3];
-      for (int k = 0; k < kStates<kKind>; ++k) state[k] = loadPart(at[2 + k] + i, n - i);
-      const Floats v = stepOnce<kKind>(rule, loadPart(at[0] + i, n - i), loadPart(at[1] + i, n - i), state);
-      for (int k = 0; k < kStates<kKind>; ++k) storePart(state[k], at[2 + k] + i, n - i);
-      storePart(v, at[kArgs - 1] + i, n - i);
-    }
+    stepFloats<kKind>(rule, at, n);
     for (int k = 2; k < kArgs; ++k)
       if (at[k] == buffers[k]) storePiece(at[k], pieces[k], rows, columns);
   }
@@ -108,22 +93,32 @@ void stepBlocks(const StepRule& rule, const Loops& loops, const DType* types, st
   walkBlocks(loops, BlockGrid(loops), types, storage, begin, end, StepBlock<kKind>{rule, buffers});
 }
 
+/// Calls fn(kind) with the optimizer as a type.
+template <class F>
+void withKind(StepKind kind, const F& fn) {
+  switch (kind) {
+    case StepKind::Sgd:
+      return fn(std::integral_constant<StepKind, StepKind::Sgd>{});
+    case StepKind::SgdMomentum:
+      return fn(std::integral_constant<StepKind, StepKind::SgdMomentum>{});
+    case StepKind::SgdNesterov:
+      return fn(std::integral_constant<StepKind, StepKind::SgdNesterov>{});
+    case StepKind::RmsProp:
+      return fn(std::integral_constant<StepKind, StepKind::RmsProp>{});
+    case StepKind::Adam:
+      return fn(std::integral_constant<StepKind, StepKind::Adam>{});
+    case StepKind::AmsGrad:
+      return fn(std::integral_constant<StepKind, StepKind::AmsGrad>{});
+  }
+}
+
 void runStep(const StepRule& rule, const Loops& loops, const DType* types, std::byte* const* storage,
              std::int64_t begin, std::int64_t end) {
-  switch (rule.kind) {
-    case StepKind::Sgd:
-      return stepBlocks<StepKind::Sgd>(rule, loops, types, storage, begin, end);
-    case StepKind::SgdMomentum:
-      return stepBlocks<StepKind::SgdMomentum>(rule, loops, types, storage, begin, end);
-    case StepKind::SgdNesterov:
-      return stepBlocks<StepKind::SgdNesterov>(rule, loops, types, storage, begin, end);
-    case StepKind::RmsProp:
-      return stepBlocks<StepKind::RmsProp>(rule, loops, types, storage, begin, end);
-    case StepKind::Adam:
-      return stepBlocks<StepKind::Adam>(rule, loops, types, storage, begin, end);
-    case StepKind::AmsGrad:
-      return stepBlocks<StepKind::AmsGrad>(rule, loops, types, storage, begin, end);
-  }
+  withKind(rule.kind, [&](auto kind) { stepBlocks<kind()>(rule, loops, types, storage, begin, end); });
+}
+
+void runRow(const StepRule& rule, float* const* at, std::int64_t n) {
+  withKind(rule.kind, [&](auto kind) { stepFloats<kind()>(rule, at, n); });
 }
 
 }  // namespace
@@ -137,12 +132,33 @@ namespace kovar::cpu {
 namespace {
 
 HWY_EXPORT(runStep);
+HWY_EXPORT(runRow);
 
 maths::Decay decayOf(float rate, std::uint64_t exact) {
   return maths::Decay::of(exact == 0 ? static_cast<double>(rate) : std::bit_cast<double>(exact));
 }
 
-StepRule ruleOf(const prim::Step& desc, const prim::Scalars& s) {
+base::Status prepareStep(const prim::Step& desc, std::span<const prim::View> views, const prim::PrepareOptions&,
+                         CpuPlan& plan) {
+  std::array<prim::DType, kMaxStepArgs> types{};
+  for (std::size_t i = 0; i < views.size(); ++i) types[i] = views[i].dtype;
+  plan.body = [desc, types, loops = mergeLoops(views)](Context& context, const prim::Invocation& inv) -> base::Status {
+    const StepRule rule = stepRuleOf(desc, *inv.scalars);
+    std::array<std::byte*, kMaxStepArgs> storage{};
+    for (std::size_t i = 0; i < inv.args.size(); ++i) storage[i] = inv.args[i].data;
+    forRanges(context.pool, BlockGrid(loops).blocks, kBlocksPerChunk, [&](std::int64_t begin, std::int64_t end) {
+      HWY_DYNAMIC_DISPATCH(runStep)(rule, loops, types.data(), storage.data(), begin, end);
+    });
+    return {};
+  };
+  return {};
+}
+
+constexpr Candidate<prim::Step> kCandidates[] = {{"cpu:step:blocks", prepareStep}};
+
+}  // namespace
+
+StepRule stepRuleOf(const prim::Step& desc, const prim::Scalars& s) {
   StepRule rule;
   rule.kind = desc.kind;
   rule.learningRate = s.f[0];
@@ -159,25 +175,9 @@ StepRule ruleOf(const prim::Step& desc, const prim::Scalars& s) {
   return rule;
 }
 
-base::Status prepareStep(const prim::Step& desc, std::span<const prim::View> views, const prim::PrepareOptions&,
-                         CpuPlan& plan) {
-  std::array<prim::DType, kMaxStepArgs> types{};
-  for (std::size_t i = 0; i < views.size(); ++i) types[i] = views[i].dtype;
-  plan.body = [desc, types, loops = mergeLoops(views)](Context& context, const prim::Invocation& inv) -> base::Status {
-    const StepRule rule = ruleOf(desc, *inv.scalars);
-    std::array<std::byte*, kMaxStepArgs> storage{};
-    for (std::size_t i = 0; i < inv.args.size(); ++i) storage[i] = inv.args[i].data;
-    forRanges(context.pool, BlockGrid(loops).blocks, kBlocksPerChunk, [&](std::int64_t begin, std::int64_t end) {
-      HWY_DYNAMIC_DISPATCH(runStep)(rule, loops, types.data(), storage.data(), begin, end);
-    });
-    return {};
-  };
-  return {};
+void stepRun(const StepRule& rule, float* const* at, std::int64_t count) {
+  HWY_DYNAMIC_DISPATCH(runRow)(rule, at, count);
 }
-
-constexpr Candidate<prim::Step> kCandidates[] = {{"cpu:step:blocks", prepareStep}};
-
-}  // namespace
 
 std::span<const Candidate<prim::Step>> stepCandidates() { return kCandidates; }
 

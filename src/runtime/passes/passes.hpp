@@ -25,6 +25,10 @@ void promoteTemporaries(prim::OpList& list);
 /// into their own loops, and the rectified image is never written. For devices with Caps::rectifiedPools.
 void rectifyPools(prim::OpList& list);
 
+/// Where a product is a gradient that only an optimizer step reads, the product runs the step on each piece of itself:
+/// the gradient is never written. For devices with Caps::updatingProducts.
+void updateInProducts(prim::OpList& list);
+
 /// Appends element-wise operations to the convolution, product or pooling that makes their input, and element-wise
 /// operations to each other, where nobody else reads what lies between.
 void fuseElementwise(prim::OpList& list);

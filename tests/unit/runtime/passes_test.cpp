@@ -401,5 +401,46 @@ TEST(RectifyPools, LeavesWhatIsNotTheSame) {
   }
 }
 
+/// A weight gradient and the step that takes it; `between` reads the values before the step.
+Builder productAndStep(bool between = false, bool gradientLasts = false) {
+  Builder b;
+  const View a = View::contiguous(DType::F32, {4, 6}), x = View::contiguous(DType::F32, {4, 5}),
+             c = View::contiguous(DType::F32, {6, 5}), flat = vec(30);
+  const auto given = b.s(24), image = b.s(20), gradient = gradientLasts ? b.s(30) : b.t(30), values = b.s(30),
+             momentum = b.s(30);
+  prim::Matmul product;
+  product.transposeA = true;
+  b.op(product, {Builder::r(given, a), Builder::r(image, x), Builder::w(gradient, c)});
+  if (between) b.op(prim::Copy{}, {Builder::r(values, flat), Builder::w(b.s(30), flat)});
+  prim::Step step;
+  step.kind = prim::StepKind::SgdMomentum;
+  b.op(step,
+       {Builder::r(gradient, flat), Builder::r(values, flat), Builder::rw(momentum, flat), Builder::w(values, flat)});
+  return b;
+}
+
+TEST(UpdateInProducts, TheGradientIsNeverWritten) {
+  Builder b = productAndStep();
+  updateInProducts(b.list);
+  ASSERT_EQ(b.list.ops.size(), 1u);
+  const auto& product = std::get<prim::Matmul>(b.list.ops[0].prim);
+  EXPECT_TRUE(product.update);
+  EXPECT_EQ(product.step.kind, prim::StepKind::SgdMomentum);
+  EXPECT_EQ(b.list.ops[0].origin, 1u) << "the scalars are the step's";
+  const auto args = b.list.argsOf(b.list.ops[0]);
+  ASSERT_EQ(args.size(), 5u);
+  EXPECT_EQ(args[2].storage, args[3].storage) << "result and values";
+  EXPECT_EQ(args[4].access, Access::ReadWrite);
+  EXPECT_TRUE(verify(b.list).ok());
+}
+
+TEST(UpdateInProducts, LeavesWhatSomebodySees) {
+  for (Builder b : {productAndStep(true), productAndStep(false, true)}) {
+    const std::string before = b.list.text();
+    updateInProducts(b.list);
+    EXPECT_EQ(b.list.text(), before);
+  }
+}
+
 }  // namespace
 }  // namespace kovar::rt
