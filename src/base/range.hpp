@@ -10,7 +10,8 @@ constexpr bool fits(std::size_t from, std::size_t count, std::size_t extent) {
   return from <= extent && count <= extent - from;
 }
 
-/// Sum and product that stop at the largest number instead of wrapping around, for sizes that are compared with a limit.
+/// Sum and product that stop at the largest number instead of wrapping around, for sizes that are compared with a
+/// limit.
 constexpr std::size_t boundedSum(std::size_t a, std::size_t b) {
   constexpr std::size_t kMost = std::numeric_limits<std::size_t>::max();
   return b > kMost - a ? kMost : a + b;

@@ -6,9 +6,9 @@
 //   key     = { low 32 bits of s, high 32 bits of s }
 //   counter = { low 32 bits of (e div 4), i, low 32 bits of q, high 32 bits of q }       word e mod 4 of the result
 // Dropout: e = index in the mask's own extents, row by row, channels fastest; i = image in the batch; q = how often the
-// kernel object has encoded before. Random matrices: e = row * columns + column, i = 0, q = how many matrices the kernel
-// object has filled before; the vectors of one object count as the rows of one matrix.
-// There is one such stream for both documented generators: MTGP32's own sequence is not reproduced.
+// kernel object has encoded before. Random matrices: e = row * columns + column, i = 0, q = how many matrices the
+// kernel object has filled before; the vectors of one object count as the rows of one matrix. There is one such stream
+// for both documented generators: MTGP32's own sequence is not reproduced.
 
 #include <array>
 #include <cstdint>
