@@ -125,8 +125,8 @@ TEST_F(Safetensors, FeedsAKernel) {
 }
 
 TEST_F(Safetensors, SaysWhatIsWrongWithTheFile) {
+  const std::vector<std::int64_t> whole(2);  // the writer keeps no copy
   const auto f = file([&](SafetensorsWriter& w) {
-    const std::vector<std::int64_t> whole(2);
     EXPECT_TRUE(w.add("whole", {2, 1, 1, 1}, std::span<const std::int64_t>(whole)).ok());
   });
   const auto kernel = [&](const std::string& weights, const std::string& bias,
