@@ -36,6 +36,7 @@ struct Context {
 void addTrain(CLI::App& app, Context& context);
 void addClassify(CLI::App& app, Context& context);
 void addDevices(CLI::App& app, Context& context);
+void addExplain(CLI::App& app, Context& context);
 
 /// The whole program. `arguments` as main gets them.
 int run(int count, const char* const* arguments);
