@@ -7,7 +7,6 @@
 #include "base/io/picture.hpp"
 #include "clients/client_case.hpp"
 #include "kovar/Support/Threads.hpp"
-#include "oracle/formats.hpp"
 #include "unit/io/temporary_folder.hpp"
 
 namespace kovar::test {
