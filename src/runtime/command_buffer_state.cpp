@@ -73,6 +73,11 @@ base::Status CommandBufferState::append(prim::Prim prim, std::span<const Operand
   op.predicates = predicateSet(predicates);
   op.firstArg = static_cast<std::uint32_t>(list_.args.size());
   op.argCount = static_cast<std::uint32_t>(operands.size());
+  // Operations are large: room for those of a usual list spares most of the moves.
+  if (list_.ops.empty()) {
+    list_.ops.reserve(32);
+    list_.args.reserve(96);
+  }
   for (const Operand& o : operands) list_.args.push_back({indexOf(o.storage), o.access, o.view});
   list_.ops.push_back(std::move(op));
   return {};

@@ -74,8 +74,8 @@ struct Call {
   Tensor destination;                    ///< the region written: [n, height, width, channels written]
   const MPS::StateBatch&
       states;  ///< gradient kernels: the forward states. Others: the states to record into; may be empty
-  std::vector<MPS::ImageBatch> sourceImages;
-  MPS::ImageBatch destinationImages;
+  const std::vector<MPS::ImageBatch>& sourceImages;
+  const MPS::ImageBatch& destinationImages;
   MTL::Region region;      ///< the clip rectangle after clamping, in destination pixels
   bool automatic = false;  ///< the kernel made the destination itself; a gradient took its properties from the state
   bool destinationWritten = true;  ///< cleared by a kernel that leaves the destination as it was

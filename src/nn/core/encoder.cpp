@@ -40,6 +40,10 @@ class Transaction {
 bool joined(const MPS::ImageBatch& images, Tensor* tensor) {
   const rt::StorageRef& storage = Access::storage(*images[0]);
   const prim::View first = Access::view(*images[0]);
+  if (images.size() == 1) {
+    *tensor = {storage, first};
+    return true;
+  }
   prim::View all = first;
   std::int64_t step = first.dim(0) * first.stride(0);
   for (std::size_t i = 1; i < images.size(); ++i) {
@@ -48,11 +52,9 @@ bool joined(const MPS::ImageBatch& images, Tensor* tensor) {
     if (i == 1) step = v.offset - first.offset;
     if (step <= 0 || v.offset != first.offset + static_cast<std::int64_t>(i) * step) return false;
   }
-  if (images.size() > 1) {
-    if (first.dim(0) != 1) return false;
-    all.dims[0] = static_cast<std::int64_t>(images.size());
-    all.strides[0] = step;
-  }
+  if (first.dim(0) != 1) return false;
+  all.dims[0] = static_cast<std::int64_t>(images.size());
+  all.strides[0] = step;
   *tensor = {storage, all};
   return true;
 }
@@ -60,14 +62,16 @@ bool joined(const MPS::ImageBatch& images, Tensor* tensor) {
 Encoder::Encoder(MPS::CNNKernelBase& kernel, const Ref<MTL::CommandBuffer>& commandBuffer, const char* method)
     : kernel_(kernel),
       commandBuffer_(commandBuffer),
-      where_(Access::described(kernel) + "." + method),
-      list_(commandBuffer ? commandBuffer : (base::raise(where_ + ": commandBuffer is null"), commandBuffer)) {
+      method_(method),
+      list_(commandBuffer ? commandBuffer : (refuse("commandBuffer is null"), commandBuffer)) {
   if (commandBuffer->device() != kernel.device())
     refuse("the kernel belongs to device " + kernel.device()->identifier() + ", the command buffer to " +
            commandBuffer->device()->identifier() + "; use copy(device) for a kernel of the other device");
 }
 
-void Encoder::refuse(const std::string& text) const { base::raise(where_ + ": " + text); }
+void Encoder::refuse(const std::string& text) const {
+  base::raise(Access::described(kernel_) + "." + method_ + ": " + text);
+}
 
 void Encoder::checkImage(const MPS::Image& image, const std::string& role, MTL::TextureUsage use) const {
   if (image.device() != kernel_.device())

@@ -29,7 +29,7 @@ class Encoder {
 
   MPS::CNNKernelBase& kernel_;
   Ref<MTL::CommandBuffer> commandBuffer_;
-  std::string where_;
+  const char* method_;
   Recorder list_;
 };
 
