@@ -104,8 +104,9 @@ void CNNArithmetic::doEncode(nn::Call& call) {
     load.arg = i;
     p.push(load);
   }
-  if (primaryScale_ != 1.f) p.push(nn::affine(0, primaryScale_, 0.f));
-  if (secondaryScale_ != 1.f) p.push(nn::affine(1, secondaryScale_, 0.f));
+  // Adding -0 keeps the sign of a zero product, which decides the sign of a quotient's infinity.
+  if (primaryScale_ != 1.f) p.push(nn::affine(0, primaryScale_, -0.f));
+  if (secondaryScale_ != 1.f) p.push(nn::affine(1, secondaryScale_, -0.f));
   static constexpr prim::EwOp kOps[] = {prim::EwOp::Add, prim::EwOp::Sub, prim::EwOp::Mul, prim::EwOp::Div};
   p.push(nn::step(kOps[static_cast<std::size_t>(op_)], 0, 0, 1));
   if (bias_ != 0.f) p.push(nn::affine(0, 1.f, bias_));

@@ -39,30 +39,18 @@ Ref<State> CNNLogSoftMax::doResultState(const nn::StateRequest& request) {
   return nn::Access::plainGradientState(request);
 }
 
-namespace {
-
-// The secondary image is the forward result: it lies where the gradient lies, not where the source did.
-template <class Source>
-void resultLiesAsGradient(const nn::ForwardRecord& r, Source& gradient, Source& result) {
-  result = gradient;
-  result.offset = {0, 0, 0};
-  result.valid = r.clip;
-}
-
-}  // namespace
-
 CNNSoftMaxGradient::CNNSoftMaxGradient(const Ref<MTL::Device>& device) : CNNGradientKernel(device) {}
 void CNNSoftMaxGradient::doEncode(nn::Call& call) { nn::encodeGradient(call, false); }
 void CNNSoftMaxGradient::doAdopt(const nn::ForwardRecord& record, const std::vector<Ref<Image>>& sourceImages) {
   CNNGradientKernel::doAdopt(record, sourceImages);
-  resultLiesAsGradient(record, sources_[0], sources_[1]);
+  sources_[1] = sources_[0];  // the forward result lies as the gradient does
 }
 
 CNNLogSoftMaxGradient::CNNLogSoftMaxGradient(const Ref<MTL::Device>& device) : CNNGradientKernel(device) {}
 void CNNLogSoftMaxGradient::doEncode(nn::Call& call) { nn::encodeGradient(call, true); }
 void CNNLogSoftMaxGradient::doAdopt(const nn::ForwardRecord& record, const std::vector<Ref<Image>>& sourceImages) {
   CNNGradientKernel::doAdopt(record, sourceImages);
-  resultLiesAsGradient(record, sources_[0], sources_[1]);
+  sources_[1] = sources_[0];  // the forward result lies as the gradient does
 }
 
 }  // namespace kovar::MPS

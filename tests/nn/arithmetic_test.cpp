@@ -157,6 +157,16 @@ TEST(CnnArithmetic, TheDefaultLimitsHoldInfinitiesBackAndLetNaNPass) {
   EXPECT_TRUE(std::isnan(v[4]));
 }
 
+// A scale may turn 0 into -0: the sign of the quotient is the sign of that zero.
+TEST(CnnArithmetic, ScalesKeepTheSignOfZero) {
+  MPS::CNNDivide divide(cpuDevice());
+  divide.setSecondaryScale(-0.5f);
+  const auto y = imageOf(rowOf({0, 0}));
+  runOnCpu([&](const auto& buffer) { divide.encode(buffer, imageOf(rowOf({1, -1})), imageOf(rowOf({0, 0})), y); });
+  const double most = std::numeric_limits<float>::max();
+  EXPECT_EQ(tensorOf(*y).v, (std::vector<double>{-most, most}));
+}
+
 // A convolution's bias by hand: one value for each channel over the whole image, then a scalar for everything.
 TEST(CnnArithmetic, StrideZeroRepeatsAnOperand) {
   const Tensor image(1, 2, 2, 3, 1.0);

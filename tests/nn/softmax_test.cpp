@@ -70,6 +70,31 @@ TEST(CnnSoftMax, AutomaticGradientIsTheDerivative) {
   });
 }
 
+// The clip rectangle moves the result, not what was read: the gradient finds the result where the forward kernel put
+// it.
+TEST(CnnSoftMax, GradientFindsAResultThatTheClipRectangleMoved) {
+  for (const bool logarithm : {false, true}) {
+    const Pair pair(logarithm);
+    Random r(4);
+    const Tensor source = randomTensor(r, 1, 2, 3, 3, {-2, 2}), gradient = randomTensor(r, 1, 4, 5, 3, {-2, 2});
+    oracle::Attributes at;
+    at.clip.x = 2, at.clip.y = 1, at.clip.width = 3, at.clip.height = 2;
+    test::apply(at, *pair.forward);
+    pair.backward->setDestinationImageAllocator(float32Images());
+    const auto s = imageOf(source), y = imageOf(Tensor(1, 4, 5, 3));
+    Ref<MPS::Image> d;
+    runOnCpu([&](const auto& buffer) {
+      const auto state = pair.forward->resultState(s, {}, y);
+      pair.forward->encode(buffer, s, state, y);
+      d = pair.backward->encode(buffer, imageOf(gradient), y, state);
+    });
+    const Tensor none(1, 2, 3, 3), result = oracle::softmaxForward(pair.op, {}, source, none).value;
+    EXPECT_TRUE(matches(tensorOf(*d),
+                        oracle::softmaxGradient(pair.op, {}, oracle::slice(gradient, 1, 2, 2, 3, 0, 3), result, none),
+                        Format::Float32, {4e-6, 1e-37}));
+  }
+}
+
 TEST(CnnSoftMax, LargeInputsStayFinite) {
   Tensor s(1, 1, 1, 3);
   s.v = {1000, 0, -1000};
