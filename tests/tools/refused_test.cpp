@@ -149,7 +149,9 @@ TEST_F(RefusedWork, SpoiledData) {
 
 TEST_F(RefusedWork, OutputsThatCannotBeWritten) {
   const auto names = folder_.names();
-  expectRefused(train({"--save", file("no/where")}), 1, {"cannot write '" + file("no/where") + "'"});
+  const Outcome early = train({"--save", file("no/where")});
+  expectRefused(early, 1, {"cannot write '" + file("no/where") + "'"});
+  EXPECT_EQ(early.out, "") << "found out before the training, not after it";
   expectRefused(train({"--json", file("mnist")}), 1, {"cannot write '" + file("mnist") + "': is a folder"});
   expectRefused(train({"--report", file("mnist/") + kTestLabels + "/x"}), 1, {"cannot write", "not a folder"});
   if (::geteuid() != 0) {
