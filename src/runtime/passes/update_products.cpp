@@ -56,7 +56,7 @@ void updateInProducts(prim::OpList& list) {
     auto& product = std::get<prim::Matmul>(op.prim);
     std::vector<prim::Arg> args(list.argsOf(op).begin(), list.argsOf(op).end());
     const std::vector<prim::Arg> stepArgs(list.argsOf(step).begin(), list.argsOf(step).end());
-    const prim::View& c = args[resultArg(product)].view;
+    const prim::View c = args[resultArg(product)].view;
     const auto asMatrix = [&](prim::Arg a) {
       a.view = prim::View::contiguous(a.view.dtype, {c.dim(0), c.dim(1)}, a.view.offset);
       return a;
