@@ -1,8 +1,10 @@
-# kovar_add_test_folder(unit): every tests/unit/**/*.cpp in one GoogleTest program bin/test_unit. Each test suite is one
-# CTest test "unit.Suite", labelled "unit". The suites are read from the program when ctest starts, not when it is built.
+# kovar_add_test_folder(unit [written...]): every tests/unit/**/*.cpp, and the sources written by other commands, in one
+# GoogleTest program bin/test_unit. Each test suite is one CTest test "unit.Suite", labelled "unit". The suites are read
+# from the program when ctest starts, not when it is built.
 function(kovar_add_test_folder name)
   set(folder "${PROJECT_SOURCE_DIR}/tests/${name}")
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${folder}/*.cpp")
+  list(APPEND sources ${ARGN})
   if(NOT sources)
     return()
   endif()

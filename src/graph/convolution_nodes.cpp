@@ -126,7 +126,7 @@ Ref<CNNFullyConnectedNode> CNNFullyConnectedNode::create(const Ref<NNImageNode>&
                                                          const Ref<CNNConvolutionDataSource>& weights) {
   return std::make_shared<CNNFullyConnectedNode>(source, weights);
 }
-Ref<CNNConvolutionGradientStateNode> CNNConvolutionNode::convolutionGradientState() {
+Ref<CNNConvolutionGradientStateNode> CNNConvolutionNode::convolutionGradientState() const {
   return std::static_pointer_cast<CNNConvolutionGradientStateNode>(resultState());
 }
 std::unique_ptr<nn::GraphLayer> CNNConvolutionNode::doMakeLayer(const Ref<MTL::Device>&) {

@@ -28,13 +28,16 @@ NNFilterNode::NNFilterNode(std::vector<Ref<NNImageNode>> sources, std::vector<Re
 
 NNFilterNode::~NNFilterNode() = default;
 
-Ref<NNImageNode> NNFilterNode::resultImage() { return Ref<NNImageNode>(shared_from_this(), &result_); }
+// The result is a node of its own, which the application sets up; it keeps the filter alive.
+Ref<NNImageNode> NNFilterNode::resultImage() const {
+  return Ref<NNImageNode>(shared_from_this(), &const_cast<NNFilterNode*>(this)->result_);
+}
 
-Ref<NNStateNode> NNFilterNode::resultState() {
+Ref<NNStateNode> NNFilterNode::resultState() const {
   return resultStates_.empty() ? nullptr : Ref<NNStateNode>(shared_from_this(), resultStates_[0].get());
 }
 
-std::vector<Ref<NNStateNode>> NNFilterNode::resultStates() {
+std::vector<Ref<NNStateNode>> NNFilterNode::resultStates() const {
   std::vector<Ref<NNStateNode>> all;
   for (const auto& s : resultStates_) all.emplace_back(shared_from_this(), s.get());
   return all;
@@ -180,7 +183,7 @@ class Mirror {
 }  // namespace
 
 std::vector<Ref<NNFilterNode>> NNFilterNode::trainingGraph(const Ref<NNImageNode>& sourceGradient,
-                                                           const GradientNodeBlock& nodeHandler) {
+                                                           GradientNodeBlock nodeHandler) {
   return Mirror(nodeHandler).run(this, sourceGradient ? sourceGradient : resultImage());
 }
 

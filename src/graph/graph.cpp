@@ -87,14 +87,15 @@ Ref<Image> NNGraph::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const s
 }
 
 Ref<Image> NNGraph::executeAsync(const std::vector<Ref<Image>>& sourceImages,
-                                 const NNGraphCompletionHandler& completionHandler) {
+                                 NNGraphCompletionHandler completionHandler) {
   if (!ownQueue_) ownQueue_ = device()->newCommandQueue();
   const Ref<MTL::CommandBuffer> commandBuffer = ownQueue_->commandBuffer();
   const Ref<Image> result = encode(commandBuffer, sourceImages);
   if (completionHandler)
-    commandBuffer->addCompletedHandler([completionHandler, result](const Ref<MTL::CommandBuffer>& done) {
-      completionHandler(done->error() ? nullptr : result, done->error());
-    });
+    commandBuffer->addCompletedHandler(
+        [completionHandler = std::move(completionHandler), result](const Ref<MTL::CommandBuffer>& done) {
+          completionHandler(done->error() ? nullptr : result, done->error());
+        });
   commandBuffer->commit();
   return result;
 }

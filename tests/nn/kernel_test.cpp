@@ -305,5 +305,12 @@ TEST(CnnKernel, AWindowMuchLargerThanTheImageIsTheWholeImage) {
   EXPECT_EQ(tensorOf(*d).v, (std::vector<double>(4, 7)));
 }
 
+TEST(Kernel, PreferredDevices) {
+  EXPECT_TRUE(MPS::supportsMTLDevice(cpuDevice()));
+  EXPECT_FALSE(MPS::supportsMTLDevice(nullptr));
+  EXPECT_EQ(MPS::getPreferredDevice(MPS::DeviceOptions::Default), MTL::createSystemDefaultDevice());
+  EXPECT_EQ(MPS::getPreferredDevice(MPS::DeviceOptions::LowPower | MPS::DeviceOptions::SkipRemovable), cpuDevice());
+}
+
 }  // namespace
 }  // namespace kovar::test

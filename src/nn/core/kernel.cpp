@@ -91,6 +91,11 @@ void CommandBuffer::commitAndContinue() {
 
 void CommandBuffer::prefetchHeap(std::size_t) {}
 
+bool supportsMTLDevice(const Ref<MTL::Device>& device) { return device != nullptr; }
+Ref<MTL::Device> getPreferredDevice(DeviceOptions options) {
+  const bool lowPower = (options & DeviceOptions::LowPower) != DeviceOptions::Default;
+  return lowPower ? MTL::deviceNamed("cpu") : MTL::createSystemDefaultDevice();
+}
 void hintTemporaryMemoryHighWaterMark(const Ref<MTL::CommandBuffer>&, std::size_t) {}
 void setHeapCacheDuration(const Ref<MTL::CommandBuffer>&, double) {}
 

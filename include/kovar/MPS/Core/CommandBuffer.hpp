@@ -35,7 +35,7 @@ class HeapProvider {
  public:
   virtual ~HeapProvider() = default;
   virtual Ref<MTL::Heap> newHeap(const Ref<MTL::HeapDescriptor>& descriptor) = 0;
-  virtual void retireHeap(const Ref<MTL::Heap>&, double) {}
+  virtual void retireHeap([[maybe_unused]] const Ref<MTL::Heap>& heap, [[maybe_unused]] double cacheDelay) {}
 };
 
 /// A command buffer that can be committed in pieces and whose work can be made conditional. It is used wherever a

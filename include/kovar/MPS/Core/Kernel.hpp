@@ -55,4 +55,11 @@ class Kernel : public Object {
   friend struct nn::Access;
 };
 
+/// Whether the kernels run on this device: true for every device that there is, false for null. Implements
+/// MPSSupportsMTLDevice.
+bool supportsMTLDevice(const Ref<MTL::Device>& device);
+/// The device to use: MTL::createSystemDefaultDevice(), or the processor with LowPower. No device here is removable.
+/// Implements MPSGetPreferredDevice.
+Ref<MTL::Device> getPreferredDevice(DeviceOptions options);
+
 }  // namespace kovar::MPS

@@ -17,7 +17,7 @@ class CNNConvolutionNode : public NNFilterNode, public NNTrainableNode {
   void setAccumulatorPrecision(NNConvolutionAccumulatorPrecisionOption accumulatorPrecision) {
     accumulatorPrecision_ = accumulatorPrecision;
   }
-  Ref<CNNConvolutionGradientStateNode> convolutionGradientState();
+  Ref<CNNConvolutionGradientStateNode> convolutionGradientState() const;
 
  protected:
   std::unique_ptr<nn::GraphLayer> doMakeLayer(const Ref<MTL::Device>& device) override;

@@ -96,10 +96,10 @@ using GradientNodeBlock =
 class NNFilterNode : public Object {
  public:
   ~NNFilterNode() override;
-  Ref<NNImageNode> resultImage();
+  Ref<NNImageNode> resultImage() const;
   /// The first result state, or null.
-  Ref<NNStateNode> resultState();
-  std::vector<Ref<NNStateNode>> resultStates();
+  Ref<NNStateNode> resultState() const;
+  std::vector<Ref<NNStateNode>> resultStates() const;
   Ref<NNPadding> paddingPolicy() const { return padding_; }
   void setPaddingPolicy(const Ref<NNPadding>& paddingPolicy) { padding_ = paddingPolicy; }
   std::string label() const { return label_; }
@@ -115,8 +115,7 @@ class NNFilterNode : public Object {
   /// Makes gradient nodes for everything before this node, in reverse; returns those whose results nobody reads: the
   /// gradients of the graph's sources. sourceGradient: gradient of this node's result (null: the result itself, as
   /// after a loss node). Empty when there is nothing to make.
-  std::vector<Ref<NNFilterNode>> trainingGraph(const Ref<NNImageNode>& sourceGradient,
-                                               const GradientNodeBlock& nodeHandler);
+  std::vector<Ref<NNFilterNode>> trainingGraph(const Ref<NNImageNode>& sourceGradient, GradientNodeBlock nodeHandler);
 
  protected:
   NNFilterNode(std::vector<Ref<NNImageNode>> sources, std::vector<Ref<NNStateNode>> sourceStates);

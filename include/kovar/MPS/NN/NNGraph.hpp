@@ -78,8 +78,7 @@ class NNGraph : public Kernel {
   ImageBatch encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const std::vector<ImageBatch>& sourceImages,
                          const std::vector<StateBatch>& sourceStates);
   /// Encodes and commits on a queue of the graph's own. The handler runs on the device's handler thread.
-  Ref<Image> executeAsync(const std::vector<Ref<Image>>& sourceImages,
-                          const NNGraphCompletionHandler& completionHandler);
+  Ref<Image> executeAsync(const std::vector<Ref<Image>>& sourceImages, NNGraphCompletionHandler completionHandler);
   /// How many read counts of a temporary source one encode uses up: 1.
   std::size_t readCountForSourceImage(std::size_t index);
   std::size_t readCountForSourceState(std::size_t index);
