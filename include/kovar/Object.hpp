@@ -17,10 +17,10 @@ class Object : public std::enable_shared_from_this<Object> {
  protected:
   Object() = default;
   Object(const Object&) = default;  // for copy(); a copy is a new object with its own references
-  /// This object as a reference of its own type; null while it is being constructed.
+  /// This object as a reference; T is the class that asks, or a base of it. Null while it is being constructed.
   template <class T>
   Ref<T> self() {
-    return std::dynamic_pointer_cast<T>(weak_from_this().lock());
+    return std::static_pointer_cast<T>(weak_from_this().lock());
   }
 };
 

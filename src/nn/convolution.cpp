@@ -58,15 +58,15 @@ float CNNConvolution::neuronParameterC() const {
 // -----------------------------------------------------------------------------------------------------------
 
 std::size_t CNNConvolution::doDestinationChannels(const std::vector<std::size_t>& used) {
-  nn::requireChannels(described(), "source", used[0], inputFeatureChannels());
+  nn::requireChannels(*this, "source", used[0], inputFeatureChannels());
   return outputFeatureChannels();
 }
 
 void CNNConvolution::doEncode(nn::Call& call) {
   nn::Tensor src = call.sources[0].slice(3, 0, static_cast<std::int64_t>(inputFeatureChannels()));
   prim::Conv conv = nn::convOf(*cell_);
-  const std::int64_t y0 = nn::firstRow(conv, nn::checkedOffset(call.geometry[0].offsetY, described())),
-                     x0 = nn::firstColumn(conv, nn::checkedOffset(call.geometry[0].offsetX, described()));
+  const std::int64_t y0 = nn::firstRow(conv, nn::checkedOffset(call.geometry[0].offsetY, *this)),
+                     x0 = nn::firstColumn(conv, nn::checkedOffset(call.geometry[0].offsetX, *this));
   if (call.geometry[0].edgeMode == ImageEdgeMode::Clamp) {
     // The whole area that the windows touch, with its border repeated.
     call.sources[0] = src;
@@ -75,13 +75,16 @@ void CNNConvolution::doEncode(nn::Call& call) {
     conv.y.pad = static_cast<std::int32_t>(-y0);
     conv.x.pad = static_cast<std::int32_t>(-x0);
   }
-  const nn::WeightsInUse values = cell_->inUse();
+  nn::WeightsInUse values = cell_->inUse();
   conv.bias = values.hasBiases;
   conv.reducedPrecision = (options() & KernelOptions::AllowReducedPrecision) != KernelOptions::None;
-  nn::FusedNeuron neuron = nn::fusedNeuron(*cell_, call.destination.view);
-  conv.post = neuron.post;
-  std::vector<rt::Operand> operands{src.read(), values.weights.read()};
-  if (conv.bias) operands.push_back(values.biases.read());
+  const nn::FusedNeuron neuron = nn::fusedNeuron(*cell_, call.destination.view);
+  if (!neuron.post.empty()) conv.post = neuron.post;
+  std::vector<rt::Operand> operands;
+  operands.reserve(4 + neuron.arguments.size());
+  operands.push_back(std::move(src).read());
+  operands.push_back(std::move(values.weights).read());
+  if (conv.bias) operands.push_back(std::move(values.biases).read());
   operands.push_back(call.destination.write());
   operands.insert(operands.end(), neuron.arguments.begin(), neuron.arguments.end());
   call.list.op(conv, operands);
@@ -146,8 +149,7 @@ ImageBatch CNNConvolution::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuf
 Ref<CNNConvolutionGradientState> CNNConvolution::resultState(const Ref<Image>& sourceImage,
                                                              const std::vector<Ref<State>>& sourceStates,
                                                              const Ref<Image>& destinationImage) {
-  return firstOf(
-      makeResultStates(nullptr, {ImageBatch{sourceImage}}, wrap(sourceStates), ImageBatch{destinationImage}));
+  return firstOf(makeResultStates(nullptr, {one(sourceImage)}, wrap(sourceStates), one(destinationImage)));
 }
 CNNConvolutionGradientStateBatch CNNConvolution::resultStateBatch(const ImageBatch& sourceImage,
                                                                   const std::vector<StateBatch>& sourceStates,
@@ -158,8 +160,7 @@ Ref<CNNConvolutionGradientState> CNNConvolution::temporaryResultState(const Ref<
                                                                       const Ref<Image>& sourceImage,
                                                                       const std::vector<Ref<State>>& sourceStates,
                                                                       const Ref<Image>& destinationImage) {
-  return firstOf(
-      makeResultStates(commandBuffer, {ImageBatch{sourceImage}}, wrap(sourceStates), ImageBatch{destinationImage}));
+  return firstOf(makeResultStates(commandBuffer, {one(sourceImage)}, wrap(sourceStates), one(destinationImage)));
 }
 CNNConvolutionGradientStateBatch CNNConvolution::temporaryResultStateBatch(const Ref<MTL::CommandBuffer>& commandBuffer,
                                                                            const ImageBatch& sourceImage,

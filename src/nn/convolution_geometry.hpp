@@ -40,10 +40,10 @@ inline std::int64_t touched(const prim::Window& window, std::int64_t count) {
 }
 
 /// Convolutions read a fixed number of channels.
-inline void requireChannels(const std::string& who, const char* what, std::size_t used, std::size_t wanted) {
+inline void requireChannels(const MPS::Kernel& who, const char* what, std::size_t used, std::size_t wanted) {
   if (used >= wanted) return;
-  base::raise(who + ".encode: the " + what + " gives " + std::to_string(used) + " feature channels, " +
-              std::to_string(wanted) +
+  base::raise(Access::described(who) + ".encode: the " + what + " gives " + std::to_string(used) +
+              " feature channels, " + std::to_string(wanted) +
               " are needed; check its size, the source channel offset and the source channel maximum");
 }
 

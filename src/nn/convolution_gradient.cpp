@@ -59,7 +59,7 @@ void CNNConvolutionGradient::setGradientOption(CNNConvolutionGradientOption opti
 // -----------------------------------------------------------------------------------------------------------
 
 std::size_t CNNConvolutionGradient::doDestinationChannels(const std::vector<std::size_t>& used) {
-  nn::requireChannels(described(), "source gradient", used[0], sourceGradientFeatureChannels());
+  nn::requireChannels(*this, "source gradient", used[0], sourceGradientFeatureChannels());
   return sourceImageFeatureChannels();
 }
 
@@ -77,7 +77,7 @@ void CNNConvolutionGradient::doAdopt(const nn::ForwardRecord& r, const std::vect
 }
 
 void CNNConvolutionGradient::doEncode(nn::Call& call) {
-  nn::requireChannels(described(), "secondary source", static_cast<std::size_t>(call.sources[1].c()),
+  nn::requireChannels(*this, "secondary source", static_cast<std::size_t>(call.sources[1].c()),
                       sourceImageFeatureChannels());
   call.sources[0] = call.sources[0].slice(3, 0, static_cast<std::int64_t>(sourceGradientFeatureChannels()));
   call.sources[1] = call.sources[1].slice(3, 0, static_cast<std::int64_t>(sourceImageFeatureChannels()));
@@ -97,12 +97,11 @@ void CNNConvolutionGradient::encodeData(nn::Call& call) {
     std::int64_t offset;  ///< of the forward kernel, its source moved so that destination pixel 0 is source pixel 0
     std::int64_t moved;   ///< source pixel of destination pixel 0
   };
-  const std::string who = described();
   const auto axis = [&](std::ptrdiff_t primary, std::ptrdiff_t kernelOffset, std::int64_t firstTap,
                         const prim::Window& w) {
-    const std::int64_t centre = nn::checkedOffset(primary, who) * w.stride + nn::checkedOffset(kernelOffset, who);
-    const std::int64_t offset = nn::checkedOffset((w.extent() % 2 == 0 ? 1 : 0) - centre, who);
-    return Axis{offset, nn::checkedOffset(firstTap, who) + w.extent() / 2 - offset};
+    const std::int64_t centre = nn::checkedOffset(primary, *this) * w.stride + nn::checkedOffset(kernelOffset, *this);
+    const std::int64_t offset = nn::checkedOffset((w.extent() % 2 == 0 ? 1 : 0) - centre, *this);
+    return Axis{offset, nn::checkedOffset(firstTap, *this) + w.extent() / 2 - offset};
   };
   const Axis y = axis(sources_[0].offset.y, kernelOffsetY_, call.geometry[1].offsetY, conv.y);
   const Axis x = axis(sources_[0].offset.x, kernelOffsetX_, call.geometry[1].offsetX, conv.x);
@@ -145,8 +144,8 @@ void CNNConvolutionGradient::encodeWeights(nn::Call& call) {
   conv.reducedPrecision = (options() & KernelOptions::AllowReducedPrecision) != KernelOptions::None;
   const nn::Tensor& g = call.sources[0];
   nn::Tensor src = call.sources[1];
-  const std::int64_t y0 = nn::checkedOffset(call.geometry[1].offsetY, described()),
-                     x0 = nn::checkedOffset(call.geometry[1].offsetX, described());
+  const std::int64_t y0 = nn::checkedOffset(call.geometry[1].offsetY, *this),
+                     x0 = nn::checkedOffset(call.geometry[1].offsetX, *this);
   if (call.geometry[1].edgeMode == ImageEdgeMode::Clamp) {
     src = call.window(1, y0, x0, nn::touched(conv.y, g.h()), nn::touched(conv.x, g.w()));
   } else {

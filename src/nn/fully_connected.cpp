@@ -24,16 +24,17 @@ std::shared_ptr<nn::WeightsCell> checked(std::shared_ptr<nn::WeightsCell> cell, 
   return cell;
 }
 
-void requireWindow(const std::string& who, const nn::ConvolutionShape& shape, const nn::Tensor& source) {
+void requireWindow(const Kernel& who, const nn::ConvolutionShape& shape, const nn::Tensor& source) {
   if (source.h() == shape.kernelHeight && source.w() == shape.kernelWidth) return;
-  base::raise(who + ".encode: the source is " + std::to_string(source.w()) + " x " + std::to_string(source.h()) +
-              " pixels, the kernel " + std::to_string(shape.kernelWidth) + " x " + std::to_string(shape.kernelHeight) +
-              "; a fully connected layer's kernel is as large as its source");
+  base::raise(nn::Access::described(who) + ".encode: the source is " + std::to_string(source.w()) + " x " +
+              std::to_string(source.h()) + " pixels, the kernel " + std::to_string(shape.kernelWidth) + " x " +
+              std::to_string(shape.kernelHeight) + "; a fully connected layer's kernel is as large as its source");
 }
 
-void requireOnePixel(const std::string& who, const char* what, const nn::Tensor& t) {
+void requireOnePixel(const Kernel& who, const char* what, const nn::Tensor& t) {
   if (t.h() == 1 && t.w() == 1) return;
-  base::raise(who + ".encode: the " + what + " is " + std::to_string(t.w()) + " x " + std::to_string(t.h()) +
+  base::raise(nn::Access::described(who) + ".encode: the " + what + " is " + std::to_string(t.w()) + " x " +
+              std::to_string(t.h()) +
               " pixels; a fully connected layer has one result pixel, set clipRect or make the image 1 x 1");
 }
 
@@ -86,8 +87,8 @@ CNNFullyConnected::CNNFullyConnected(std::shared_ptr<nn::WeightsCell> cell)
 void CNNFullyConnected::doEncode(nn::Call& call) {
   const nn::ConvolutionShape& shape = cell_->shape();
   const nn::Tensor src = call.sources[0].slice(3, 0, shape.inputs);
-  requireWindow(described(), shape, src);
-  requireOnePixel(described(), "destination", call.destination);
+  requireWindow(*this, shape, src);
+  requireOnePixel(*this, "destination", call.destination);
   const nn::Tensor dst = rows(call.destination);
   prim::Matmul product;
   product.transposeB = true;
@@ -119,12 +120,12 @@ CNNFullyConnectedGradient::CNNFullyConnectedGradient(std::shared_ptr<nn::Weights
 
 void CNNFullyConnectedGradient::doEncode(nn::Call& call) {
   const nn::ConvolutionShape& shape = cell_->shape();
-  nn::requireChannels(described(), "secondary source", static_cast<std::size_t>(call.sources[1].c()),
+  nn::requireChannels(*this, "secondary source", static_cast<std::size_t>(call.sources[1].c()),
                       static_cast<std::size_t>(shape.inputs));
   const nn::Tensor gradient = call.sources[0].slice(3, 0, shape.outputs),
                    source = call.sources[1].slice(3, 0, shape.inputs);
-  requireOnePixel(described(), "source gradient", gradient);
-  requireWindow(described(), shape, source);
+  requireOnePixel(*this, "source gradient", gradient);
+  requireWindow(*this, shape, source);
   const nn::Tensor g = rows(gradient);
 
   if (wants(CNNConvolutionGradientOption::GradientWithData)) {

@@ -32,7 +32,7 @@ void checkGiven(const Ref<MTL::Device>& device, const Ref<Image>& image, const c
   const std::string who = std::string("CNNLossLabels: ") + what;
   if (!image) base::raise(who + " is null");
   if (image->device() != device) base::raise(who + " belongs to another device");
-  if (std::dynamic_pointer_cast<TemporaryImage>(image))
+  if (nn::Access::temporary(image.get()))
     base::raise(who + " is a temporary image; labels outlive a command buffer, use an Image");
   if (image->numberOfImages() != 1)
     base::raise(who + " holds " + std::to_string(image->numberOfImages()) +
@@ -166,12 +166,11 @@ StateBatch CNNLoss::checked(const char* method, const CNNLossLabelsBatch& labels
 
 void CNNLoss::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceImage,
                      const Ref<CNNLossLabels>& labels, const Ref<Image>& destinationImage) {
-  encodeTo(commandBuffer, {ImageBatch{sourceImage}}, checked("encode", {labels}, 1), ImageBatch{destinationImage},
-           false);
+  encodeTo(commandBuffer, {one(sourceImage)}, checked("encode", {labels}, 1), one(destinationImage), false);
 }
 Ref<Image> CNNLoss::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceImage,
                            const Ref<CNNLossLabels>& labels) {
-  return encodeNew(commandBuffer, {ImageBatch{sourceImage}}, checked("encode", {labels}, 1), nullptr, false, false)[0];
+  return encodeNew(commandBuffer, {one(sourceImage)}, checked("encode", {labels}, 1), nullptr, false, false)[0];
 }
 void CNNLoss::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const ImageBatch& sourceImages,
                           const CNNLossLabelsBatch& labels, const ImageBatch& destinationImages) {

@@ -35,9 +35,10 @@ prim::Window windowOf(std::size_t kernel, std::size_t stride, std::size_t dilati
 }
 
 /// A zero pad size as a primitive takes it.
-std::int32_t zeroPad(const std::string& who, std::size_t size) {
+std::int32_t zeroPad(const MPS::Kernel& who, std::size_t size) {
   if (size > kLargest)
-    base::raise(who + ".zeroPadSize: " + std::to_string(size) + " pixels; at most " + std::to_string(kLargest));
+    base::raise(Access::described(who) + ".zeroPadSize: " + std::to_string(size) + " pixels; at most " +
+                std::to_string(kLargest));
   return static_cast<std::int32_t>(size);
 }
 
@@ -116,8 +117,8 @@ void CNNPooling::doEncode(nn::Call& call) {
   pool.y = nn::windowOf(s.kernelHeight, s.strideY, s.dilationY, call.geometry[0].offsetY);
   pool.x = nn::windowOf(s.kernelWidth, s.strideX, s.dilationX, call.geometry[0].offsetX);
   pool.zeroEdge = s.edgeMode == ImageEdgeMode::Zero;
-  pool.zeroPadY = nn::zeroPad(described(), zeroPadY());
-  pool.zeroPadX = nn::zeroPad(described(), zeroPadX());
+  pool.zeroPadY = nn::zeroPad(*this, zeroPadY());
+  pool.zeroPadX = nn::zeroPad(*this, zeroPadX());
   call.list.op(pool, {call.sources[0].read(), call.destination.write()});
 }
 
@@ -208,8 +209,8 @@ void CNNPoolingGradient::doEncode(nn::Call& call) {
   pool.y = nn::windowOf(s.kernelHeight, s.strideY, s.dilationY, centreY);
   pool.x = nn::windowOf(s.kernelWidth, s.strideX, s.dilationX, centreX);
   pool.zeroEdge = s.edgeMode == ImageEdgeMode::Zero;
-  pool.zeroPadY = nn::zeroPad(described(), zeroPadY());
-  pool.zeroPadX = nn::zeroPad(described(), zeroPadX());
+  pool.zeroPadY = nn::zeroPad(*this, zeroPadY());
+  pool.zeroPadX = nn::zeroPad(*this, zeroPadX());
   call.list.op(pool, {g.read(), src.read(), all.write()});
   if (whole) return;
   prim::Copy place;

@@ -340,10 +340,10 @@ FusedNeuron fusedNeuron(const WeightsCell& cell, const prim::View& destination) 
   return f;
 }
 
-std::int64_t checkedOffset(std::ptrdiff_t offset, const std::string& who) {
+std::int64_t checkedOffset(std::ptrdiff_t offset, const MPS::Kernel& who) {
   constexpr std::ptrdiff_t kLimit = 1 << 28;
   if (offset < -kLimit || offset > kLimit)
-    base::raise(who + ": an offset of " + std::to_string(offset) + " pixels lies beyond any image");
+    base::raise(Access::described(who) + ": an offset of " + std::to_string(offset) + " pixels lies beyond any image");
   return offset;
 }
 

@@ -152,6 +152,6 @@ struct FusedNeuron {
 FusedNeuron fusedNeuron(const WeightsCell& cell, const prim::View& destination);
 
 /// `offset` as the 32-bit number that windows take. Throws Error when it is absurdly large.
-std::int64_t checkedOffset(std::ptrdiff_t offset, const std::string& who);
+std::int64_t checkedOffset(std::ptrdiff_t offset, const MPS::Kernel& who);
 
 }  // namespace kovar::nn

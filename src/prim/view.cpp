@@ -87,11 +87,4 @@ View View::image(DType dtype, std::int64_t n, std::int64_t h, std::int64_t w, st
   return v;
 }
 
-View View::slice(int axis, std::int64_t start, std::int64_t length) const {
-  View v = *this;
-  v.offset += start * stride(axis);
-  v.dims[static_cast<std::size_t>(axis)] = length;
-  return v;
-}
-
 }  // namespace kovar::prim

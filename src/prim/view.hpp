@@ -57,7 +57,16 @@ struct View {
   static View image(DType dtype, std::int64_t n, std::int64_t h, std::int64_t w, std::int64_t c,
                     std::int64_t pixelStride, std::int64_t offset = 0);
   /// The part [start, start + length) along one axis.
-  View slice(int axis, std::int64_t start, std::int64_t length) const;
+  View slice(int axis, std::int64_t start, std::int64_t length) const {
+    View v = *this;
+    v.cut(axis, start, length);
+    return v;
+  }
+  /// Becomes that part.
+  void cut(int axis, std::int64_t start, std::int64_t length) {
+    offset += start * stride(axis);
+    dims[static_cast<std::size_t>(axis)] = length;
+  }
 };
 
 }  // namespace kovar::prim

@@ -49,7 +49,7 @@ std::int32_t CommandBufferState::predicateSet(std::span<const PredicateRef> pred
   return static_cast<std::int32_t>(known - sets.begin());
 }
 
-base::Status CommandBufferState::append(prim::Prim prim, std::span<const Operand> operands,
+base::Status CommandBufferState::append(const prim::Prim& prim, std::span<const Operand> operands,
                                         const prim::Scalars& scalars, std::span<const PredicateRef> predicates) {
   if (spoiled_)
     return base::Failure{
@@ -66,20 +66,16 @@ base::Status CommandBufferState::append(prim::Prim prim, std::span<const Operand
       return base::Failure{
           named(label) + ": a temporary of another command buffer; temporaries live in the buffer they were made for"};
   }
-  prim::Op op;
-  op.prim = std::move(prim);
-  op.scalars = scalars;
-  op.origin = static_cast<std::uint32_t>(list_.ops.size());
-  op.predicates = predicateSet(predicates);
-  op.firstArg = static_cast<std::uint32_t>(list_.args.size());
-  op.argCount = static_cast<std::uint32_t>(operands.size());
   // Operations are large: room for those of a usual list spares most of the moves.
   if (list_.ops.empty()) {
     list_.ops.reserve(32);
     list_.args.reserve(96);
   }
+  const std::int32_t set = predicateSet(predicates);
+  const auto firstArg = static_cast<std::uint32_t>(list_.args.size());
   for (const Operand& o : operands) list_.args.push_back({indexOf(o.storage), o.access, o.view});
-  list_.ops.push_back(std::move(op));
+  list_.ops.push_back({prim, scalars, firstArg, static_cast<std::uint32_t>(operands.size()), set,
+                       static_cast<std::uint32_t>(list_.ops.size())});
   return {};
 }
 

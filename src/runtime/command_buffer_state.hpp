@@ -51,11 +51,11 @@ class CommandBufferState : public std::enable_shared_from_this<CommandBufferStat
   // --- recording; the encoding thread only -------------------------------------------------------------------------
   /// Appends one primitive. Fails when the list is committed, a storage belongs to another device or another buffer's
   /// temporaries, or the views do not fit the primitive.
-  base::Status append(prim::Prim prim, std::span<const Operand> operands, const prim::Scalars& scalars,
+  base::Status append(const prim::Prim& prim, std::span<const Operand> operands, const prim::Scalars& scalars,
                       std::span<const PredicateRef> predicates);
-  base::Status append(prim::Prim prim, std::initializer_list<Operand> operands, const prim::Scalars& scalars = {},
-                      std::span<const PredicateRef> predicates = {}) {
-    return append(std::move(prim), std::span(operands.begin(), operands.size()), scalars, predicates);
+  base::Status append(const prim::Prim& prim, std::initializer_list<Operand> operands,
+                      const prim::Scalars& scalars = {}, std::span<const PredicateRef> predicates = {}) {
+    return append(prim, std::span(operands.begin(), operands.size()), scalars, predicates);
   }
   /// Appends a caller's function; it runs in its place with the operands' bytes (offset 0 of each storage).
   base::Status appendCall(std::span<const Operand> operands, prim::CallBody body,

@@ -20,6 +20,13 @@ struct Access {
   using Placement = MPS::Image::Placement;
 
   static const rt::StorageRef& storage(const MPS::Image& image) { return image.storage_; }
+  /// The image as a temporary one, or null when it is not (or null).
+  static MPS::TemporaryImage* temporary(MPS::Image* image) {
+    return image && image->temporary_ ? static_cast<MPS::TemporaryImage*>(image) : nullptr;
+  }
+  static const MPS::TemporaryImage* temporary(const MPS::Image* image) {
+    return image && image->temporary_ ? static_cast<const MPS::TemporaryImage*>(image) : nullptr;
+  }
   static const Placement& placement(const MPS::Image& image) { return image.placement_; }
   static std::string described(const MPS::Image& image) { return image.described(); }
   static std::string described(const MPS::State& state) { return state.described(); }
@@ -40,7 +47,7 @@ struct Access {
                                   Placement placement);
 
   /// Lowers the read count of each distinct temporary image, by one.
-  static void chargeRead(const MPS::ImageBatch& batch);
+  static void chargeRead(Images batch);
   static void chargeRead(const MPS::StateBatch& batch);
 
   /// How often a dropout has encoded: where its sequence of masks goes on.

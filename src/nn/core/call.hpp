@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kovar/MPS/Core/Image.hpp"
@@ -19,9 +20,12 @@ struct Tensor {
   rt::StorageRef storage;
   prim::View view;
 
-  rt::Operand read() const { return {storage, prim::Access::Read, view}; }
-  rt::Operand write() const { return {storage, prim::Access::Write, view}; }
-  rt::Operand update() const { return {storage, prim::Access::ReadWrite, view}; }
+  rt::Operand read() const& { return {storage, prim::Access::Read, view}; }
+  rt::Operand read() && { return {std::move(storage), prim::Access::Read, view}; }
+  rt::Operand write() const& { return {storage, prim::Access::Write, view}; }
+  rt::Operand write() && { return {std::move(storage), prim::Access::Write, view}; }
+  rt::Operand update() const& { return {storage, prim::Access::ReadWrite, view}; }
+  rt::Operand update() && { return {std::move(storage), prim::Access::ReadWrite, view}; }
   std::int64_t n() const { return view.dim(0); }
   std::int64_t h() const { return view.dim(1); }
   std::int64_t w() const { return view.dim(2); }
@@ -33,27 +37,27 @@ struct Tensor {
   Tensor as(prim::View v) const { return {storage, v}; }
 };
 
-/// Appends primitives to a command buffer's list under its predicates. Throws Error.
+/// Appends primitives to a command buffer's list under its predicates. The command buffer outlives it. Throws Error.
 class Recorder {
  public:
   explicit Recorder(const Ref<MTL::CommandBuffer>& commandBuffer);
 
-  void op(prim::Prim prim, std::span<const rt::Operand> operands, const prim::Scalars& scalars = {});
-  void op(prim::Prim prim, std::initializer_list<rt::Operand> operands, const prim::Scalars& scalars = {}) {
-    op(std::move(prim), std::span(operands.begin(), operands.size()), scalars);
+  void op(const prim::Prim& prim, std::span<const rt::Operand> operands, const prim::Scalars& scalars = {});
+  void op(const prim::Prim& prim, std::initializer_list<rt::Operand> operands, const prim::Scalars& scalars = {}) {
+    op(prim, std::span(operands.begin(), operands.size()), scalars);
   }
   /// A dense temporary of the list.
   Tensor temporary(prim::DType dtype, std::initializer_list<std::int64_t> dims);
   /// A temporary laid out as images are: the channel stride rounded up to 4. `promotable`: a float16 one may be kept
   /// wider.
   Tensor temporaryImage(prim::DType dtype, std::int64_t n, std::int64_t h, std::int64_t w, std::int64_t c);
-  void keepAlive(rt::KeptAlive object) { state_->keepAlive(std::move(object)); }
+  void keepAlive(rt::KeptAlive object) { state_.keepAlive(std::move(object)); }
 
-  rt::CommandBufferState& state() { return *state_; }
+  rt::CommandBufferState& state() { return state_; }
   const std::vector<rt::PredicateRef>& predicates() const { return predicates_; }
 
  private:
-  std::shared_ptr<rt::CommandBufferState> state_;
+  rt::CommandBufferState& state_;
   std::vector<rt::PredicateRef> predicates_;
 };
 
@@ -66,6 +70,9 @@ struct SourceGeometry {
   MPS::ImageEdgeMode edgeMode = MPS::ImageEdgeMode::Zero;
 };
 
+/// The images of a batch, or one image.
+using Images = std::span<const Ref<MPS::Image>>;
+
 /// One encode, checked, with its images turned into tensors.
 struct Call {
   Recorder& list;
@@ -73,9 +80,7 @@ struct Call {
   std::vector<SourceGeometry> geometry;  ///< per source
   Tensor destination;                    ///< the region written: [n, height, width, channels written]
   const MPS::StateBatch&
-      states;  ///< gradient kernels: the forward states. Others: the states to record into; may be empty
-  const std::vector<MPS::ImageBatch>& sourceImages;
-  const MPS::ImageBatch& destinationImages;
+      states;              ///< gradient kernels: the forward states. Others: the states to record into; may be empty
   MTL::Region region;      ///< the clip rectangle after clamping, in destination pixels
   bool automatic = false;  ///< the kernel made the destination itself; a gradient took its properties from the state
   bool destinationWritten = true;  ///< cleared by a kernel that leaves the destination as it was

@@ -21,13 +21,17 @@ ImageEdgeMode known(const std::string& who, ImageEdgeMode mode) {
   return mode;
 }
 
-StateBatch one(const Ref<State>& state) { return state ? StateBatch{state} : StateBatch{}; }
+StateBatch oneState(const Ref<State>& state) { return state ? StateBatch{state} : StateBatch{}; }
 Ref<State> firstOf(const StateBatch& states) { return states.empty() ? nullptr : states.front(); }
 
-std::vector<ImageBatch> wrap(const std::vector<Ref<Image>>& images) {
-  std::vector<ImageBatch> batches;
-  for (const auto& i : images) batches.push_back(ImageBatch{i});
+std::vector<std::span<const Ref<Image>>> each(const std::vector<Ref<Image>>& images) {
+  std::vector<std::span<const Ref<Image>>> batches;
+  for (const auto& i : images) batches.emplace_back(&i, 1);
   return batches;
+}
+
+std::vector<std::span<const Ref<Image>>> spans(const std::vector<ImageBatch>& batches) {
+  return {batches.begin(), batches.end()};
 }
 
 std::vector<StateBatch> wrap(const std::vector<Ref<State>>& states) {
@@ -48,11 +52,11 @@ void CNNKernel::setEdgeMode(ImageEdgeMode mode) { sources_[0].edgeMode = known(d
 
 void CNNKernel::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceImage,
                        const Ref<Image>& destinationImage) {
-  encodeTo(commandBuffer, {ImageBatch{sourceImage}}, {}, ImageBatch{destinationImage}, false);
+  encodeTo(commandBuffer, {one(sourceImage)}, {}, one(destinationImage), false);
 }
 void CNNKernel::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceImage,
                        const Ref<State>& destinationState, const Ref<Image>& destinationImage) {
-  encodeTo(commandBuffer, {ImageBatch{sourceImage}}, one(destinationState), ImageBatch{destinationImage}, false);
+  encodeTo(commandBuffer, {one(sourceImage)}, oneState(destinationState), one(destinationImage), false);
 }
 void CNNKernel::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const ImageBatch& sourceImages,
                             const ImageBatch& destinationImages) {
@@ -63,12 +67,12 @@ void CNNKernel::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const 
   encodeTo(commandBuffer, {sourceImages}, destinationStates, destinationImages, true);
 }
 Ref<Image> CNNKernel::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceImage) {
-  return encodeNew(commandBuffer, {ImageBatch{sourceImage}}, {}, nullptr, false, false)[0];
+  return encodeNew(commandBuffer, {one(sourceImage)}, {}, nullptr, false, false)[0];
 }
 Ref<Image> CNNKernel::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceImage,
                              Ref<State>* destinationState, bool destinationStateIsTemporary) {
   StateBatch states;
-  Ref<Image> result = encodeNew(commandBuffer, {ImageBatch{sourceImage}}, {}, destinationState ? &states : nullptr,
+  Ref<Image> result = encodeNew(commandBuffer, {one(sourceImage)}, {}, destinationState ? &states : nullptr,
                                 destinationStateIsTemporary, false)[0];
   if (destinationState) *destinationState = firstOf(states);
   return result;
@@ -82,8 +86,7 @@ ImageBatch CNNKernel::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, 
 }
 Ref<State> CNNKernel::resultState(const Ref<Image>& sourceImage, const std::vector<Ref<State>>& sourceStates,
                                   const Ref<Image>& destinationImage) {
-  return firstOf(
-      makeResultStates(nullptr, {ImageBatch{sourceImage}}, wrap(sourceStates), ImageBatch{destinationImage}));
+  return firstOf(makeResultStates(nullptr, {one(sourceImage)}, wrap(sourceStates), one(destinationImage)));
 }
 StateBatch CNNKernel::resultStateBatch(const ImageBatch& sourceImage, const std::vector<StateBatch>& sourceStates,
                                        const ImageBatch& destinationImage) {
@@ -92,8 +95,7 @@ StateBatch CNNKernel::resultStateBatch(const ImageBatch& sourceImage, const std:
 Ref<State> CNNKernel::temporaryResultState(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceImage,
                                            const std::vector<Ref<State>>& sourceStates,
                                            const Ref<Image>& destinationImage) {
-  return firstOf(
-      makeResultStates(commandBuffer, {ImageBatch{sourceImage}}, wrap(sourceStates), ImageBatch{destinationImage}));
+  return firstOf(makeResultStates(commandBuffer, {one(sourceImage)}, wrap(sourceStates), one(destinationImage)));
 }
 StateBatch CNNKernel::temporaryResultStateBatch(const Ref<MTL::CommandBuffer>& commandBuffer,
                                                 const ImageBatch& sourceImage,
@@ -127,8 +129,7 @@ void CNNBinaryKernel::setSecondaryEdgeMode(ImageEdgeMode mode) { sources_[1].edg
 
 void CNNBinaryKernel::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& primaryImage,
                              const Ref<Image>& secondaryImage, const Ref<Image>& destinationImage) {
-  encodeTo(commandBuffer, {ImageBatch{primaryImage}, ImageBatch{secondaryImage}}, {}, ImageBatch{destinationImage},
-           false);
+  encodeTo(commandBuffer, {one(primaryImage), one(secondaryImage)}, {}, one(destinationImage), false);
 }
 void CNNBinaryKernel::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const ImageBatch& primaryImages,
                                   const ImageBatch& secondaryImages, const ImageBatch& destinationImages) {
@@ -136,7 +137,7 @@ void CNNBinaryKernel::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, 
 }
 Ref<Image> CNNBinaryKernel::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& primaryImage,
                                    const Ref<Image>& secondaryImage) {
-  return encodeNew(commandBuffer, {ImageBatch{primaryImage}, ImageBatch{secondaryImage}}, {}, nullptr, false, false)[0];
+  return encodeNew(commandBuffer, {one(primaryImage), one(secondaryImage)}, {}, nullptr, false, false)[0];
 }
 ImageBatch CNNBinaryKernel::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const ImageBatch& primaryImages,
                                         const ImageBatch& secondaryImages) {
@@ -146,7 +147,7 @@ Ref<Image> CNNBinaryKernel::encode(const Ref<MTL::CommandBuffer>& commandBuffer,
                                    const Ref<Image>& secondaryImage, Ref<State>* destinationState,
                                    bool destinationStateIsTemporary) {
   StateBatch states;
-  Ref<Image> result = encodeNew(commandBuffer, {ImageBatch{primaryImage}, ImageBatch{secondaryImage}}, {},
+  Ref<Image> result = encodeNew(commandBuffer, {one(primaryImage), one(secondaryImage)}, {},
                                 destinationState ? &states : nullptr, destinationStateIsTemporary, false)[0];
   if (destinationState) *destinationState = firstOf(states);
   return result;
@@ -160,8 +161,8 @@ ImageBatch CNNBinaryKernel::encodeBatch(const Ref<MTL::CommandBuffer>& commandBu
 Ref<State> CNNBinaryKernel::resultState(const Ref<Image>& primaryImage, const Ref<Image>& secondaryImage,
                                         const std::vector<Ref<State>>& sourceStates,
                                         const Ref<Image>& destinationImage) {
-  return firstOf(makeResultStates(nullptr, {ImageBatch{primaryImage}, ImageBatch{secondaryImage}}, wrap(sourceStates),
-                                  ImageBatch{destinationImage}));
+  return firstOf(
+      makeResultStates(nullptr, {one(primaryImage), one(secondaryImage)}, wrap(sourceStates), one(destinationImage)));
 }
 StateBatch CNNBinaryKernel::resultStateBatch(const ImageBatch& primaryImage, const ImageBatch& secondaryImage,
                                              const std::vector<StateBatch>& sourceStates,
@@ -172,8 +173,8 @@ Ref<State> CNNBinaryKernel::temporaryResultState(const Ref<MTL::CommandBuffer>& 
                                                  const Ref<Image>& primaryImage, const Ref<Image>& secondaryImage,
                                                  const std::vector<Ref<State>>& sourceStates,
                                                  const Ref<Image>& destinationImage) {
-  return firstOf(makeResultStates(commandBuffer, {ImageBatch{primaryImage}, ImageBatch{secondaryImage}},
-                                  wrap(sourceStates), ImageBatch{destinationImage}));
+  return firstOf(makeResultStates(commandBuffer, {one(primaryImage), one(secondaryImage)}, wrap(sourceStates),
+                                  one(destinationImage)));
 }
 StateBatch CNNBinaryKernel::temporaryResultStateBatch(const Ref<MTL::CommandBuffer>& commandBuffer,
                                                       const ImageBatch& primaryImage, const ImageBatch& secondaryImage,
@@ -196,14 +197,14 @@ CNNGradientKernel::CNNGradientKernel(const Ref<MTL::Device>& device) : CNNBinary
 
 Ref<Image> CNNGradientKernel::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceGradient,
                                      const Ref<Image>& sourceImage, const Ref<State>& gradientState) {
-  return encodeNew(commandBuffer, {ImageBatch{sourceGradient}, ImageBatch{sourceImage}}, one(gradientState), nullptr,
-                   false, false)[0];
+  return encodeNew(commandBuffer, {one(sourceGradient), one(sourceImage)}, oneState(gradientState), nullptr, false,
+                   false)[0];
 }
 void CNNGradientKernel::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceGradient,
                                const Ref<Image>& sourceImage, const Ref<State>& gradientState,
                                const Ref<Image>& destinationGradient) {
-  encodeTo(commandBuffer, {ImageBatch{sourceGradient}, ImageBatch{sourceImage}}, one(gradientState),
-           ImageBatch{destinationGradient}, false);
+  encodeTo(commandBuffer, {one(sourceGradient), one(sourceImage)}, oneState(gradientState), one(destinationGradient),
+           false);
 }
 ImageBatch CNNGradientKernel::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer,
                                           const ImageBatch& sourceGradients, const ImageBatch& sourceImages,
@@ -278,25 +279,25 @@ void CNNMultiaryKernel::setEdgeMode(ImageEdgeMode mode, std::size_t index) {
 
 void CNNMultiaryKernel::encode(const Ref<MTL::CommandBuffer>& commandBuffer,
                                const std::vector<Ref<Image>>& sourceImages, const Ref<Image>& destinationImage) {
-  encodeTo(commandBuffer, wrap(sourceImages), {}, ImageBatch{destinationImage}, false);
+  encodeTo(commandBuffer, each(sourceImages), {}, one(destinationImage), false);
 }
 void CNNMultiaryKernel::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer,
                                     const std::vector<ImageBatch>& sourceImages, const ImageBatch& destinationImages) {
-  encodeTo(commandBuffer, sourceImages, {}, destinationImages, true);
+  encodeTo(commandBuffer, spans(sourceImages), {}, destinationImages, true);
 }
 Ref<Image> CNNMultiaryKernel::encode(const Ref<MTL::CommandBuffer>& commandBuffer,
                                      const std::vector<Ref<Image>>& sourceImages) {
-  return encodeNew(commandBuffer, wrap(sourceImages), {}, nullptr, false, false)[0];
+  return encodeNew(commandBuffer, each(sourceImages), {}, nullptr, false, false)[0];
 }
 ImageBatch CNNMultiaryKernel::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer,
                                           const std::vector<ImageBatch>& sourceImages) {
-  return encodeNew(commandBuffer, sourceImages, {}, nullptr, false, true);
+  return encodeNew(commandBuffer, spans(sourceImages), {}, nullptr, false, true);
 }
 Ref<Image> CNNMultiaryKernel::encode(const Ref<MTL::CommandBuffer>& commandBuffer,
                                      const std::vector<Ref<Image>>& sourceImages, Ref<State>* destinationState,
                                      bool destinationStateIsTemporary) {
   StateBatch states;
-  Ref<Image> result = encodeNew(commandBuffer, wrap(sourceImages), {}, destinationState ? &states : nullptr,
+  Ref<Image> result = encodeNew(commandBuffer, each(sourceImages), {}, destinationState ? &states : nullptr,
                                 destinationStateIsTemporary, false)[0];
   if (destinationState) *destinationState = firstOf(states);
   return result;
@@ -304,29 +305,29 @@ Ref<Image> CNNMultiaryKernel::encode(const Ref<MTL::CommandBuffer>& commandBuffe
 ImageBatch CNNMultiaryKernel::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer,
                                           const std::vector<ImageBatch>& sourceImages, StateBatch* destinationStates,
                                           bool destinationStateIsTemporary) {
-  return encodeNew(commandBuffer, sourceImages, {}, destinationStates, destinationStateIsTemporary, true);
+  return encodeNew(commandBuffer, spans(sourceImages), {}, destinationStates, destinationStateIsTemporary, true);
 }
 Ref<State> CNNMultiaryKernel::resultState(const std::vector<Ref<Image>>& sourceImages,
                                           const std::vector<Ref<State>>& sourceStates,
                                           const Ref<Image>& destinationImage) {
-  return firstOf(makeResultStates(nullptr, wrap(sourceImages), wrap(sourceStates), ImageBatch{destinationImage}));
+  return firstOf(makeResultStates(nullptr, each(sourceImages), wrap(sourceStates), one(destinationImage)));
 }
 StateBatch CNNMultiaryKernel::resultStateBatch(const std::vector<ImageBatch>& sourceImages,
                                                const std::vector<StateBatch>& sourceStates,
                                                const ImageBatch& destinationImage) {
-  return makeResultStates(nullptr, sourceImages, sourceStates, destinationImage);
+  return makeResultStates(nullptr, spans(sourceImages), sourceStates, destinationImage);
 }
 Ref<State> CNNMultiaryKernel::temporaryResultState(const Ref<MTL::CommandBuffer>& commandBuffer,
                                                    const std::vector<Ref<Image>>& sourceImages,
                                                    const std::vector<Ref<State>>& sourceStates,
                                                    const Ref<Image>& destinationImage) {
-  return firstOf(makeResultStates(commandBuffer, wrap(sourceImages), wrap(sourceStates), ImageBatch{destinationImage}));
+  return firstOf(makeResultStates(commandBuffer, each(sourceImages), wrap(sourceStates), one(destinationImage)));
 }
 StateBatch CNNMultiaryKernel::temporaryResultStateBatch(const Ref<MTL::CommandBuffer>& commandBuffer,
                                                         const std::vector<ImageBatch>& sourceImages,
                                                         const std::vector<StateBatch>& sourceStates,
                                                         const ImageBatch& destinationImage) {
-  return makeResultStates(commandBuffer, sourceImages, sourceStates, destinationImage);
+  return makeResultStates(commandBuffer, spans(sourceImages), sourceStates, destinationImage);
 }
 
 }  // namespace kovar::MPS

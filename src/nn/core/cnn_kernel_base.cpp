@@ -10,9 +10,10 @@
 namespace kovar::MPS {
 namespace {
 
-std::vector<Ref<Image>> firstOf(const std::vector<ImageBatch>& batches) {
+std::vector<Ref<Image>> firstOf(std::span<const std::span<const Ref<Image>>> batches) {
   std::vector<Ref<Image>> firsts;
-  for (const ImageBatch& b : batches) firsts.push_back(b.empty() ? nullptr : b.front());
+  firsts.reserve(batches.size());
+  for (const auto& b : batches) firsts.push_back(b.empty() ? nullptr : b.front());
   return firsts;
 }
 
@@ -116,16 +117,16 @@ Ref<ImageDescriptor> CNNKernelBase::doDestinationImageDescriptor(const std::vect
 
 Ref<State> CNNKernelBase::doResultState(const nn::StateRequest&) { return nullptr; }
 
-void CNNKernelBase::encodeTo(const Ref<MTL::CommandBuffer>& commandBuffer, const std::vector<ImageBatch>& sources,
-                             const StateBatch& states, const ImageBatch& destinations, bool batch) {
+void CNNKernelBase::encodeTo(const Ref<MTL::CommandBuffer>& commandBuffer, Sources sources, const StateBatch& states,
+                             Images destinations, bool batch) {
   nn::Encoder(*this, commandBuffer, batch ? "encodeBatch" : "encode").encode(sources, states, destinations, batch);
 }
 
-ImageBatch CNNKernelBase::encodeNew(const Ref<MTL::CommandBuffer>& commandBuffer,
-                                    const std::vector<ImageBatch>& sources, const StateBatch& gradientStates,
-                                    StateBatch* resultStates, bool resultStatesAreTemporary, bool batch) {
+ImageBatch CNNKernelBase::encodeNew(const Ref<MTL::CommandBuffer>& commandBuffer, Sources sources,
+                                    const StateBatch& gradientStates, StateBatch* resultStates,
+                                    bool resultStatesAreTemporary, bool batch) {
   nn::Encoder encoder(*this, commandBuffer, batch ? "encodeBatch" : "encode");
-  for (const ImageBatch& b : sources)
+  for (const Images& b : sources)
     if (b.empty() || !b.front())
       base::raise(described() + (batch ? ".encodeBatch" : ".encode") + ": a source image is null or its batch empty");
   Restore sourcesBefore(sources_);
@@ -152,15 +153,13 @@ ImageBatch CNNKernelBase::encodeNew(const Ref<MTL::CommandBuffer>& commandBuffer
   return destinations;
 }
 
-StateBatch CNNKernelBase::makeResultStates(const Ref<MTL::CommandBuffer>& commandBufferIfTemporary,
-                                           const std::vector<ImageBatch>& sources,
-                                           const std::vector<StateBatch>& sourceStates,
-                                           const ImageBatch& destinations) {
+StateBatch CNNKernelBase::makeResultStates(const Ref<MTL::CommandBuffer>& commandBufferIfTemporary, Sources sources,
+                                           const std::vector<StateBatch>& sourceStates, Images destinations) {
   const std::string where = described() + ".resultState: ";
   if (sources.size() != sources_.size())
     base::raise(where + std::to_string(sources.size()) + " source images given, the kernel reads " +
                 std::to_string(sources_.size()));
-  for (const ImageBatch& b : sources) {
+  for (const Images& b : sources) {
     if (b.size() != sources[0].size()) base::raise(where + "batches of different sizes; counts must match");
     for (const auto& image : b)
       if (!image) base::raise(where + "a source image is null");
@@ -178,7 +177,7 @@ StateBatch CNNKernelBase::makeResultStates(const Ref<MTL::CommandBuffer>& comman
     }
     nn::StateRequest r;
     r.commandBuffer = commandBufferIfTemporary;
-    for (const ImageBatch& b : sources) r.sources.push_back(b.at(i));
+    for (const Images& b : sources) r.sources.push_back(b[i]);
     r.source = r.sources[0];
     for (const StateBatch& b : sourceStates) r.sourceStates.push_back(b.at(i));
     r.destination = i < destinations.size() ? destinations[i] : nullptr;

@@ -1,6 +1,7 @@
 #include "nn/core/encoder.hpp"
 
 #include <algorithm>
+#include <optional>
 #include <tuple>
 #include <utility>
 
@@ -37,26 +38,22 @@ class Transaction {
 
 }  // namespace
 
-bool joined(const MPS::ImageBatch& images, Tensor* tensor) {
+std::optional<Tensor> joined(Images images) {
   const rt::StorageRef& storage = Access::storage(*images[0]);
-  const prim::View first = Access::view(*images[0]);
-  if (images.size() == 1) {
-    *tensor = {storage, first};
-    return true;
-  }
-  prim::View all = first;
-  std::int64_t step = first.dim(0) * first.stride(0);
+  std::optional<Tensor> all(Tensor{storage, Access::view(*images[0])});
+  if (images.size() == 1) return all;
+  const prim::View first = all->view;
+  std::int64_t step = 0;
   for (std::size_t i = 1; i < images.size(); ++i) {
     const prim::View v = Access::view(*images[i]);
-    if (Access::storage(*images[i]) != storage || v.strides != first.strides || v.dims != first.dims) return false;
+    if (Access::storage(*images[i]) != storage || v.strides != first.strides || v.dims != first.dims) return {};
     if (i == 1) step = v.offset - first.offset;
-    if (step <= 0 || v.offset != first.offset + static_cast<std::int64_t>(i) * step) return false;
+    if (step <= 0 || v.offset != first.offset + static_cast<std::int64_t>(i) * step) return {};
   }
-  if (first.dim(0) != 1) return false;
-  all.dims[0] = static_cast<std::int64_t>(images.size());
-  all.strides[0] = step;
-  *tensor = {storage, all};
-  return true;
+  if (first.dim(0) != 1) return {};
+  all->view.dims[0] = static_cast<std::int64_t>(images.size());
+  all->view.strides[0] = step;
+  return all;
 }
 
 Encoder::Encoder(MPS::CNNKernelBase& kernel, const Ref<MTL::CommandBuffer>& commandBuffer, const char* method)
@@ -64,7 +61,7 @@ Encoder::Encoder(MPS::CNNKernelBase& kernel, const Ref<MTL::CommandBuffer>& comm
       commandBuffer_(commandBuffer),
       method_(method),
       list_(commandBuffer ? commandBuffer : (refuse("commandBuffer is null"), commandBuffer)) {
-  if (commandBuffer->device() != kernel.device())
+  if (list_.state().device() != rt::Access::state(kernel.device_))
     refuse("the kernel belongs to device " + kernel.device()->identifier() + ", the command buffer to " +
            commandBuffer->device()->identifier() + "; use copy(device) for a kernel of the other device");
 }
@@ -74,15 +71,15 @@ void Encoder::refuse(const std::string& text) const {
 }
 
 void Encoder::checkImage(const MPS::Image& image, const std::string& role, MTL::TextureUsage use) const {
-  if (image.device() != kernel_.device())
+  const rt::StorageRef& storage = Access::storage(image);
+  if (storage->device() != rt::Access::state(kernel_.device_))
     refuse(role + " belongs to device " + image.device()->identifier() + ", the kernel to " +
            kernel_.device()->identifier() + "; use one device's objects");
-  if (const auto* t = dynamic_cast<const MPS::TemporaryImage*>(&image)) {
+  if (const auto* t = Access::temporary(&image)) {
     if (t->readCount() == 0)
       refuse(role + " (" + Access::described(image) +
              ") is used up: its readCount is 0 and its storage may be another's; raise "
              "readCount before the encode that read it last");
-    const rt::StorageRef& storage = Access::storage(image);
     if (storage->temporary() && storage->owner() != rt::Access::state(commandBuffer_))
       refuse(role +
              " is a temporary image of another command buffer; temporaries live in the buffer they were made for");
@@ -92,7 +89,7 @@ void Encoder::checkImage(const MPS::Image& image, const std::string& role, MTL::
            " in its usage; set it in the ImageDescriptor");
 }
 
-void Encoder::checkBatch(const MPS::ImageBatch& images, const std::string& role, MTL::TextureUsage use) const {
+void Encoder::checkBatch(Images images, const std::string& role, MTL::TextureUsage use) const {
   for (std::size_t i = 0; i < images.size(); ++i) {
     const std::string name = images.size() > 1 ? role + "[" + std::to_string(i) + "]" : role;
     if (!images[i]) refuse(name + " is null");
@@ -124,7 +121,7 @@ void Encoder::checkStates(const MPS::StateBatch& states, std::size_t count) cons
   }
 }
 
-void Encoder::checkAliasing(const std::vector<MPS::ImageBatch>& sources, const MPS::ImageBatch& destinations) const {
+void Encoder::checkAliasing(std::span<const Images> sources, Images destinations) const {
   for (std::size_t d = 0; d < destinations.size(); ++d)
     for (const auto& batch : sources)
       for (const auto& s : batch) {
@@ -166,19 +163,21 @@ MTL::Region Encoder::effectiveRegion(const MPS::Image& destination, const MPS::I
   return r;
 }
 
-Tensor Encoder::gather(const MPS::ImageBatch& images, std::int64_t firstImage, std::int64_t count, bool batch) {
-  Tensor t;
-  if (joined(images, &t)) return batch ? t : t.slice(0, firstImage, count);
+Tensor Encoder::gather(Images images, std::int64_t firstImage, std::int64_t count, bool batch) {
+  if (std::optional<Tensor> all = joined(images)) {
+    if (!batch) all->view.cut(0, firstImage, count);
+    return std::move(*all);
+  }
   const prim::View one = Access::view(*images[0]);
-  t = list_.temporaryImage(one.dtype, static_cast<std::int64_t>(images.size()), one.dim(1), one.dim(2), one.dim(3));
+  Tensor t =
+      list_.temporaryImage(one.dtype, static_cast<std::int64_t>(images.size()), one.dim(1), one.dim(2), one.dim(3));
   for (std::size_t i = 0; i < images.size(); ++i)
     list_.op(prim::Copy{}, {Tensor{Access::storage(*images[i]), Access::view(*images[i])}.read(),
                             t.slice(0, static_cast<std::int64_t>(i), 1).write()});
   return t;
 }
 
-void Encoder::addSource(Call& call, std::size_t index, const MPS::ImageBatch& images, const MTL::Region& region,
-                        bool batch) {
+void Encoder::addSource(Call& call, std::size_t index, Images images, const MTL::Region& region, bool batch) {
   const auto& s = kernel_.sources_[index];
   const std::size_t channels = images[0]->featureChannels();
   if (s.featureChannelOffset >= channels)
@@ -186,15 +185,16 @@ void Encoder::addSource(Call& call, std::size_t index, const MPS::ImageBatch& im
            std::to_string(s.featureChannelOffset) + "; lower the source channel offset");
   const std::size_t used = std::min(s.featureChannelMaxCount, channels - s.featureChannelOffset);
   if (used == 0) refuse("sourceFeatureChannelMaxCount is 0; nothing would be read");
-  Tensor t = gather(images, s.offset.z, static_cast<std::int64_t>(region.size.depth), batch)
-                 .slice(3, static_cast<std::int64_t>(s.featureChannelOffset), static_cast<std::int64_t>(used));
+  Tensor t = gather(images, s.offset.z, static_cast<std::int64_t>(region.size.depth), batch);
+  t.view.cut(3, static_cast<std::int64_t>(s.featureChannelOffset), static_cast<std::int64_t>(used));
   SourceGeometry g{s.offset.x, s.offset.y, s.edgeMode};
   if (!(s.valid == MPS::RectNoClip)) {
     const auto x0 = static_cast<std::int64_t>(std::min(s.valid.origin.x, images[0]->width()));
     const auto y0 = static_cast<std::int64_t>(std::min(s.valid.origin.y, images[0]->height()));
     const auto w = std::min(static_cast<std::int64_t>(std::min(s.valid.size.width, images[0]->width())), t.w() - x0);
     const auto h = std::min(static_cast<std::int64_t>(std::min(s.valid.size.height, images[0]->height())), t.h() - y0);
-    t = t.slice(1, y0, h).slice(2, x0, w);
+    t.view.cut(1, y0, h);
+    t.view.cut(2, x0, w);
     g.offsetX -= x0;
     g.offsetY -= y0;
   }
@@ -202,8 +202,8 @@ void Encoder::addSource(Call& call, std::size_t index, const MPS::ImageBatch& im
   call.geometry.push_back(g);
 }
 
-void Encoder::encode(const std::vector<MPS::ImageBatch>& sources, const MPS::StateBatch& states,
-                     const MPS::ImageBatch& destinations, bool batch, bool automatic) {
+void Encoder::encode(std::span<const Images> sources, const MPS::StateBatch& states, Images destinations, bool batch,
+                     bool automatic) {
   const std::size_t count = destinations.size();
   if (sources.size() != kernel_.sources_.size())
     refuse(std::to_string(sources.size()) + " source images given, the kernel reads " +
@@ -234,42 +234,49 @@ void Encoder::encode(const std::vector<MPS::ImageBatch>& sources, const MPS::Sta
   const bool anything = region.size.width > 0 && region.size.height > 0 && region.size.depth > 0;
   if (anything) {
     Transaction transaction(list_.state());
-    Call call{list_, {}, {}, {}, states, sources, destinations, region, automatic};
+    Call call{list_, {}, {}, {}, states, region, automatic};
+    call.sources.reserve(sources.size());
+    call.geometry.reserve(sources.size());
     for (std::size_t i = 0; i < sources.size(); ++i) addSource(call, i, sources[i], region, batch);
     std::vector<std::size_t> used;
+    used.reserve(sources.size());
     for (const Tensor& t : call.sources) used.push_back(static_cast<std::size_t>(t.c()));
     const auto written = static_cast<std::int64_t>(kernel_.doDestinationChannels(used));
     const auto first = static_cast<std::int64_t>(kernel_.destinationFeatureChannelOffset_);
-    const prim::View one = Access::view(*destinations[0]);
-    if (first + written > one.dim(3))
-      refuse("the destination has " + std::to_string(one.dim(3)) + " feature channels, the kernel writes " +
+    const MPS::Image& one = *destinations[0];
+    const auto channels = static_cast<std::int64_t>(one.featureChannels());
+    if (first + written > channels)
+      refuse("the destination has " + std::to_string(channels) + " feature channels, the kernel writes " +
              std::to_string(written) + " from channel " + std::to_string(first) + " on; make it at least " +
              std::to_string(first + written) + " channels");
 
-    const auto regionOf = [&](const Tensor& t) {
-      return t.slice(1, static_cast<std::int64_t>(region.origin.y), static_cast<std::int64_t>(region.size.height))
-          .slice(2, static_cast<std::int64_t>(region.origin.x), static_cast<std::int64_t>(region.size.width))
-          .slice(3, first, written);
+    const auto cutToRegion = [&](prim::View& v) {
+      v.cut(1, static_cast<std::int64_t>(region.origin.y), static_cast<std::int64_t>(region.size.height));
+      v.cut(2, static_cast<std::int64_t>(region.origin.x), static_cast<std::int64_t>(region.size.width));
+      v.cut(3, first, written);
     };
-    Tensor whole;
-    if (joined(destinations, &whole)) {
-      call.destination = regionOf(batch ? whole
-                                        : whole.slice(0, static_cast<std::int64_t>(region.origin.z),
-                                                      static_cast<std::int64_t>(region.size.depth)));
+    if (std::optional<Tensor> whole = joined(destinations)) {
+      cutToRegion(whole->view);
+      if (!batch)
+        whole->view.cut(0, static_cast<std::int64_t>(region.origin.z), static_cast<std::int64_t>(region.size.depth));
+      call.destination = std::move(*whole);
       kernel_.doEncode(call);
     } else {
-      call.destination = list_.temporaryImage(one.dtype, static_cast<std::int64_t>(count),
+      call.destination = list_.temporaryImage(dtypeOf(one.featureChannelFormat()), static_cast<std::int64_t>(count),
                                               static_cast<std::int64_t>(region.size.height),
                                               static_cast<std::int64_t>(region.size.width), written);
       kernel_.doEncode(call);
-      for (std::size_t i = 0; call.destinationWritten && i < count; ++i)
-        list_.op(prim::Copy{}, {call.destination.slice(0, static_cast<std::int64_t>(i), 1).read(),
-                                regionOf({Access::storage(*destinations[i]), Access::view(*destinations[i])}).write()});
+      for (std::size_t i = 0; call.destinationWritten && i < count; ++i) {
+        Tensor to{Access::storage(*destinations[i]), Access::view(*destinations[i])};
+        cutToRegion(to.view);
+        list_.op(prim::Copy{}, {call.destination.slice(0, static_cast<std::int64_t>(i), 1).read(), to.write()});
+      }
     }
     transaction.done();
   }
   for (const auto& s : sources) Access::chargeRead(s);
-  if (kernel_.doReadsState() && dynamic_cast<MPS::CNNGradientKernel*>(&kernel_)) Access::chargeRead(states);
+  if (!states.empty() && kernel_.doReadsState() && dynamic_cast<MPS::CNNGradientKernel*>(&kernel_))
+    Access::chargeRead(states);
 }
 
 }  // namespace kovar::nn

@@ -1,6 +1,8 @@
 #pragma once
 // The one way in which every encode of an image kernel goes: check, size, allocate, gather, lower, scatter, charge.
 
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -14,26 +16,27 @@ class Encoder {
   Encoder(MPS::CNNKernelBase& kernel, const Ref<MTL::CommandBuffer>& commandBuffer, const char* method);
 
   /// Into given images. Nothing is appended unless everything fits.
-  void encode(const std::vector<MPS::ImageBatch>& sources, const MPS::StateBatch& states,
-              const MPS::ImageBatch& destinations, bool batch, bool automatic = false);
+  void encode(std::span<const Images> sources, const MPS::StateBatch& states, Images destinations, bool batch,
+              bool automatic = false);
 
  private:
   [[noreturn]] void refuse(const std::string& text) const;
   void checkImage(const MPS::Image& image, const std::string& role, MTL::TextureUsage use) const;
-  void checkBatch(const MPS::ImageBatch& images, const std::string& role, MTL::TextureUsage use) const;
+  void checkBatch(Images images, const std::string& role, MTL::TextureUsage use) const;
   void checkStates(const MPS::StateBatch& states, std::size_t count) const;
-  void checkAliasing(const std::vector<MPS::ImageBatch>& sources, const MPS::ImageBatch& destinations) const;
+  void checkAliasing(std::span<const Images> sources, Images destinations) const;
   MTL::Region effectiveRegion(const MPS::Image& destination, const MPS::Image& source, bool batch) const;
-  Tensor gather(const MPS::ImageBatch& images, std::int64_t firstImage, std::int64_t count, bool batch);
-  void addSource(Call& call, std::size_t index, const MPS::ImageBatch& images, const MTL::Region& region, bool batch);
+  Tensor gather(Images images, std::int64_t firstImage, std::int64_t count, bool batch);
+  void addSource(Call& call, std::size_t index, Images images, const MTL::Region& region, bool batch);
 
   MPS::CNNKernelBase& kernel_;
-  Ref<MTL::CommandBuffer> commandBuffer_;
+  const Ref<MTL::CommandBuffer>& commandBuffer_;
   const char* method_;
   Recorder list_;
 };
 
-/// One tensor over images that lie one after the other in one storage; false when they do not.
-bool joined(const MPS::ImageBatch& images, Tensor* tensor);
+/// A batch as one tensor: the image itself, or images that lie at even distances in one storage. Nothing when they do
+/// not; they have to be gathered or scattered then. This is the only place that decides it.
+std::optional<Tensor> joined(Images images);
 
 }  // namespace kovar::nn

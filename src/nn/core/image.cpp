@@ -118,19 +118,19 @@ MPS::ImageBatch Access::imageBatch(const Ref<MTL::Device>& device, const Ref<MPS
 Ref<MPS::Image> Access::makeView(const Ref<MPS::Image>& parent, Ref<MPS::ImageDescriptor> descriptor,
                                  Placement placement) {
   if (!parent) base::raise("Image: a view of an image that no Ref holds; make the image with std::make_shared");
-  if (std::dynamic_pointer_cast<MPS::TemporaryImage>(parent))
+  if (parent->temporary_)
     return make<MPS::TemporaryImage>(parent->device(), std::move(descriptor), parent->storage_, placement, parent);
   return make<MPS::Image>(parent->device(), std::move(descriptor), parent->storage_, placement, parent);
 }
 
-void Access::chargeRead(const MPS::ImageBatch& batch) {
+void Access::chargeRead(Images batch) {
   for (std::size_t i = 0; i < batch.size(); ++i) {
-    auto* temporary = dynamic_cast<MPS::TemporaryImage*>(batch[i].get());
-    if (!temporary || std::find(batch.begin(), batch.begin() + static_cast<std::ptrdiff_t>(i), batch[i]) !=
-                          batch.begin() + static_cast<std::ptrdiff_t>(i))
+    MPS::TemporaryImage* image = temporary(batch[i].get());
+    if (!image || std::find(batch.begin(), batch.begin() + static_cast<std::ptrdiff_t>(i), batch[i]) !=
+                      batch.begin() + static_cast<std::ptrdiff_t>(i))
       continue;
-    if (temporary->readCount() > 0 && temporary->readCount() != std::numeric_limits<std::size_t>::max())
-      temporary->setReadCount(temporary->readCount() - 1);
+    if (image->readCount() > 0 && image->readCount() != std::numeric_limits<std::size_t>::max())
+      image->setReadCount(image->readCount() - 1);
   }
 }
 
@@ -208,7 +208,7 @@ Image::Image(const Ref<MTL::Device>& device, const Ref<ImageDescriptor>& imageDe
 
 Image::Image(const Ref<Image>& parentImage, Range sliceRange, std::size_t featureChannels) : parent_(parentImage) {
   if (!parentImage) base::raise("Image: parentImage is null");
-  if (std::dynamic_pointer_cast<TemporaryImage>(parentImage))
+  if (parentImage->temporary_)
     base::raise(parentImage->described() +
                 ": an ordinary view of a temporary image; use subImage or batchRepresentation");
   const std::size_t perImage = nn::slices(parentImage->featureChannels());
@@ -314,7 +314,7 @@ Ref<MTL::Texture> Image::texture() const {
 }
 
 std::string Image::described() const {
-  const char* name = dynamic_cast<const TemporaryImage*>(this) ? "TemporaryImage" : "Image";
+  const char* name = temporary_ ? "TemporaryImage" : "Image";
   return label_.empty() ? name : std::string(name) + " \"" + label_ + "\"";
 }
 
@@ -365,7 +365,8 @@ void Image::synchronize(const Ref<MTL::CommandBuffer>& commandBuffer) {
 TemporaryImage::TemporaryImage(Ref<MTL::Device> device, Ref<ImageDescriptor> descriptor,
                                std::shared_ptr<rt::Storage> storage, Placement placement, Ref<Image> parent)
     : Image(std::move(device), std::move(descriptor), std::move(storage), placement, std::move(parent)) {
-  if (auto* p = dynamic_cast<TemporaryImage*>(parent_.get()))
+  temporary_ = true;
+  if (auto* p = Access::temporary(parent_.get()))
     p->setReadCount(p->readCount() + 1);
   else
     ++storage_->live;
@@ -373,7 +374,7 @@ TemporaryImage::TemporaryImage(Ref<MTL::Device> device, Ref<ImageDescriptor> des
 
 TemporaryImage::~TemporaryImage() {
   if (readCount_ == 0) return;
-  if (auto* p = dynamic_cast<TemporaryImage*>(parent_.get())) {
+  if (auto* p = Access::temporary(parent_.get())) {
     if (p->readCount_ > 0) p->setReadCount(p->readCount_ - 1);
   } else {
     --storage_->live;
@@ -387,7 +388,7 @@ void TemporaryImage::setReadCount(std::size_t readCount) {
                 "count before the last read");
   readCount_ = readCount;
   if (readCount_ != 0) return;
-  if (auto* p = dynamic_cast<TemporaryImage*>(parent_.get()))
+  if (auto* p = Access::temporary(parent_.get()))
     p->setReadCount(p->readCount_ - 1);
   else
     --storage_->live;
@@ -442,7 +443,7 @@ std::size_t forEachDistinct(const ImageBatch& batch, Fn&& fn) {
 
 std::size_t imageBatchIncrementReadCount(const ImageBatch& batch, std::ptrdiff_t amount) {
   return forEachDistinct(batch, [&](const Ref<Image>& image, std::size_t) {
-    auto* t = dynamic_cast<TemporaryImage*>(image.get());
+    auto* t = Access::temporary(image.get());
     if (t && t->readCount() != 0)
       t->setReadCount(
           static_cast<std::size_t>(std::max<std::ptrdiff_t>(0, static_cast<std::ptrdiff_t>(t->readCount()) + amount)));

@@ -9,15 +9,17 @@
 namespace kovar::nn {
 namespace {
 
-void append(Recorder& list, const std::vector<Tensor>& sources, const Tensor& destination, const BuildSteps& steps) {
-  prim::Elementwise ew;
+void append(Recorder& list, std::vector<Tensor> sources, const Tensor& destination, const BuildSteps& steps) {
+  prim::Prim prim(std::in_place_type<prim::Elementwise>);
+  auto& ew = std::get<prim::Elementwise>(prim);
   std::vector<rt::Operand> operands;
+  operands.reserve(sources.size() + 1);
   for (std::size_t i = 0; i < sources.size(); ++i) {
     prim::EwStep load;
     load.op = prim::EwOp::Load;
     load.dst = load.arg = static_cast<std::uint8_t>(i);
     ew.program.push(load);
-    operands.push_back(sources[i].read());
+    operands.push_back(std::move(sources[i]).read());
   }
   steps(ew.program);
   prim::EwStep store;
@@ -25,16 +27,17 @@ void append(Recorder& list, const std::vector<Tensor>& sources, const Tensor& de
   store.arg = static_cast<std::uint8_t>(sources.size());
   ew.program.push(store);
   operands.push_back(destination.write());
-  list.op(ew, operands);
+  list.op(prim, operands);
 }
 
 }  // namespace
 
 void encodePointwise(Call& call, const std::vector<Tensor>& extra, const BuildSteps& steps) {
   std::vector<Tensor> sources;
+  sources.reserve(call.sources.size() + extra.size());
   for (std::size_t i = 0; i < call.sources.size(); ++i) sources.push_back(call.aligned(i));
   sources.insert(sources.end(), extra.begin(), extra.end());
-  append(call.list, sources, call.destination, steps);
+  append(call.list, std::move(sources), call.destination, steps);
 }
 
 void encodeThroughForward(Call& call, const std::function<void(const Tensor&, const Tensor&, bool)>& body) {
@@ -70,7 +73,7 @@ void encodePointwiseGradient(Call& call, const std::vector<Tensor>& extra, const
       e.view.dims = destination.view.dims;
       sources.push_back(std::move(e));
     }
-    append(call.list, sources, destination, steps);
+    append(call.list, std::move(sources), destination, steps);
   });
 }
 

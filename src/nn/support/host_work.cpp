@@ -37,8 +37,7 @@ class Preparer {
 
   Prepared operator()(const Ref<MPS::Image>& image) const {
     checkDevice(image);
-    if (const auto temporary = std::dynamic_pointer_cast<MPS::TemporaryImage>(image);
-        temporary && temporary->readCount() == 0)
+    if (const auto temporary = nn::Access::temporary(image.get()); temporary && temporary->readCount() == 0)
       base::raise(std::string(kWho) + ": " + nn::Access::described(*image) + " in " + role_ +
                   " is used up: its readCount is 0; raise readCount before the encode that read it last");
     Prepared p;

@@ -168,6 +168,7 @@ class Image : public Object {
   Placement placement_;
   Ref<Image> parent_;
   bool overTexture_ = false;
+  bool temporary_ = false;  // a TemporaryImage
   std::string label_;
   mutable Ref<MTL::Texture> texture_;
   friend struct nn::Access;

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstddef>
+#include <initializer_list>
 #include <limits>
+#include <span>
 #include <vector>
 
 #include "kovar/MPS/Core/Image.hpp"
@@ -88,14 +90,34 @@ class CNNKernelBase : public Kernel {
   }
 
   // --- the one way of encoding ---------------------------------------------------------------------------------------
-  void encodeTo(const Ref<MTL::CommandBuffer>& commandBuffer, const std::vector<ImageBatch>& sources,
-                const StateBatch& states, const ImageBatch& destinations, bool batch);
-  ImageBatch encodeNew(const Ref<MTL::CommandBuffer>& commandBuffer, const std::vector<ImageBatch>& sources,
+  /// The images of a batch, or one image, without copying their references.
+  using Images = std::span<const Ref<Image>>;
+  /// One batch per source.
+  using Sources = std::span<const Images>;
+  static Images one(const Ref<Image>& image) { return {&image, 1}; }
+
+  void encodeTo(const Ref<MTL::CommandBuffer>& commandBuffer, Sources sources, const StateBatch& states,
+                Images destinations, bool batch);
+  void encodeTo(const Ref<MTL::CommandBuffer>& commandBuffer, std::initializer_list<Images> sources,
+                const StateBatch& states, Images destinations, bool batch) {
+    encodeTo(commandBuffer, Sources(sources.begin(), sources.size()), states, destinations, batch);
+  }
+  ImageBatch encodeNew(const Ref<MTL::CommandBuffer>& commandBuffer, Sources sources, const StateBatch& gradientStates,
+                       StateBatch* resultStates, bool resultStatesAreTemporary, bool batch);
+  ImageBatch encodeNew(const Ref<MTL::CommandBuffer>& commandBuffer, std::initializer_list<Images> sources,
                        const StateBatch& gradientStates, StateBatch* resultStates, bool resultStatesAreTemporary,
-                       bool batch);
+                       bool batch) {
+    return encodeNew(commandBuffer, Sources(sources.begin(), sources.size()), gradientStates, resultStates,
+                     resultStatesAreTemporary, batch);
+  }
+  StateBatch makeResultStates(const Ref<MTL::CommandBuffer>& commandBufferIfTemporary, Sources sources,
+                              const std::vector<StateBatch>& sourceStates, Images destinations);
   StateBatch makeResultStates(const Ref<MTL::CommandBuffer>& commandBufferIfTemporary,
-                              const std::vector<ImageBatch>& sources, const std::vector<StateBatch>& sourceStates,
-                              const ImageBatch& destinations);
+                              std::initializer_list<Images> sources, const std::vector<StateBatch>& sourceStates,
+                              Images destinations) {
+    return makeResultStates(commandBufferIfTemporary, Sources(sources.begin(), sources.size()), sourceStates,
+                            destinations);
+  }
 
   std::vector<Source> sources_;
   MTL::Region clipRect_ = RectNoClip;
