@@ -62,19 +62,15 @@ struct Batch {
                                                           kBatch, MTL::TextureUsage::ShaderRead))),
         truth(std::make_shared<MPS::Image>(
             device, MPS::ImageDescriptor::imageDescriptor(MPS::ImageFeatureChannelFormat::Float32, 1, 1, kDigits,
-                                                          kBatch, MTL::TextureUsage::ShaderRead))) {
-    for (const auto& image : truth->batchRepresentation())
-      labels.push_back(std::make_shared<MPS::CNNLossLabels>(device, MTL::Size{1, 1, 1}, image, nullptr));
-  }
+                                                          kBatch, MTL::TextureUsage::ShaderRead))),
+        labels(lossLabels(truth)) {}
   MPS::ImageBatch images() const { return all->batchRepresentation(); }
   /// Of the step that has completed: each picture's share summed.
   double loss() const {
-    float sum = 0, share = 0;
-    for (const auto& l : labels) {
-      l->lossImage()->readBytes(&share, kPixelOrder, 0);
-      sum += share;
-    }
-    return static_cast<double>(sum);
+    std::array<float, kBatch> shares;
+    labels[0]->lossImage()->parent()->readBytes(shares.data(), kPixelOrder, sizeof(float), {{0, 0, 0}, {1, 1, kBatch}},
+                                                {0, 1}, 0);
+    return static_cast<double>(std::accumulate(shares.begin(), shares.end(), 0.f));
   }
 
   void fill(const Pictures& from, const std::uint32_t* which) {

@@ -7,6 +7,7 @@
 #include "kovar/Support/DataSources.hpp"
 #include "kovar/Support/HostWork.hpp"
 #include "kovar/Support/Log.hpp"
+#include "kovar/Support/LossLabels.hpp"
 #include "kovar/Support/Pictures.hpp"
 #include "kovar/Support/Threads.hpp"
 #include "kovar/Version.hpp"

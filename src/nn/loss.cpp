@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <optional>
+#include <utility>
 
 #include "base/edge.hpp"
 #include "nn/core/access.hpp"
+#include "nn/core/encoder.hpp"
 
 namespace kovar::MPS {
 namespace {
@@ -26,6 +29,13 @@ Ref<Image> imageOf(const Ref<MTL::Device>& device, const Ref<CNNLossDataDescript
   Ref<Image> image = floatImage(device, data->size());
   image->writeBytes(data->denseValues().data(), DataLayout::HeightxWidthxFeatureChannels, 0);
   return image;
+}
+
+Ref<Image> lossImageOf(const Ref<MTL::Device>& device, const MTL::Size& size) {
+  if (!device) base::raise("CNNLossLabels: device is null");
+  if (size.width == 0 || size.height == 0 || size.depth == 0)
+    base::raise("CNNLossLabels: lossImageSize is " + text(size) + "; use {1, 1, 1} or the size of the prediction");
+  return floatImage(device, size);
 }
 
 void checkGiven(const Ref<MTL::Device>& device, const Ref<Image>& image, const char* what) {
@@ -116,7 +126,15 @@ CNNLossLabels::CNNLossLabels(const Ref<MTL::Device>& device, MTL::Size lossImage
 
 CNNLossLabels::CNNLossLabels(const Ref<MTL::Device>& device, MTL::Size lossImageSize, const Ref<Image>& labelsImage,
                              const Ref<Image>& weightsImage)
-    : State(device), labelsImage_(labelsImage), weightsImage_(weightsImage), hasWeights_(weightsImage != nullptr) {
+    : CNNLossLabels(device, lossImageOf(device, lossImageSize), labelsImage, weightsImage) {}
+
+CNNLossLabels::CNNLossLabels(const Ref<MTL::Device>& device, Ref<Image> lossImage, const Ref<Image>& labelsImage,
+                             const Ref<Image>& weightsImage)
+    : State(device),
+      lossImage_(std::move(lossImage)),
+      labelsImage_(labelsImage),
+      weightsImage_(weightsImage),
+      hasWeights_(weightsImage != nullptr) {
   checkGiven(device, labelsImage, "labelsImage");
   if (hasWeights_) {
     checkGiven(device, weightsImage, "weightsImage");
@@ -125,10 +143,6 @@ CNNLossLabels::CNNLossLabels(const Ref<MTL::Device>& device, MTL::Size lossImage
     weightsImage_ = floatImage(device, {1, 1, 1});
     weightsImage_->writeBytes(&one, DataLayout::HeightxWidthxFeatureChannels, 0);
   }
-  if (lossImageSize.width == 0 || lossImageSize.height == 0 || lossImageSize.depth == 0)
-    base::raise("CNNLossLabels: lossImageSize is " + text(lossImageSize) +
-                "; use {1, 1, 1} or the size of the prediction");
-  lossImage_ = floatImage(device, lossImageSize);
   // As resources they are synchronised and counted like any state's.
   for (const auto& image : {lossImage_, labelsImage_, weightsImage_}) addResource(image->texture());
 }
@@ -186,9 +200,10 @@ namespace {
 
 using nn::Tensor;
 
-/// The tensors of all images as one: itself for a single one, else gathered. Sides of 1 stay 1 where all have them.
+Tensor whole(const Image& image) { return {nn::Access::storage(image), nn::Access::view(image)}; }
+
+/// The tensors of all images copied into one. Sides of 1 stay 1 where all have them.
 Tensor together(nn::Recorder& list, const std::vector<Tensor>& parts) {
-  if (parts.size() == 1) return parts[0];
   std::array<std::int64_t, 4> dims{static_cast<std::int64_t>(parts.size()), 1, 1, 1};
   for (const Tensor& p : parts)
     for (int axis = 1; axis < 4; ++axis)
@@ -228,39 +243,50 @@ void CNNLoss::doEncode(nn::Call& call) {
     labels.push_back(dynamic_cast<CNNLossLabels*>(s.get()));
     if (!labels.back()) base::raise(where + "needs labels; the state given is not a CNNLossLabels");
   }
-  const auto whole = [](const Image& image) { return Tensor{nn::Access::storage(image), nn::Access::view(image)}; };
+  const Tensor& source = call.sources[0];
   // The part of labels or weights that belongs to the pixels read.
-  const auto part = [&](const Image& image, const char* what, bool stretches) {
-    Tensor t = whole(image);
-    const std::int64_t start[4] = {0, y0, x0, 0}, length[4] = {1, h, w, c};
-    const std::int64_t need[4] = {1, call.sources[0].h(), call.sources[0].w(), c};
+  const auto cutToPart = [&](Tensor& t, const Image& image, const char* what, bool stretches) {
+    const std::int64_t start[4] = {0, y0, x0, 0}, length[4] = {n, h, w, c};
+    const std::int64_t need[4] = {n, source.h(), source.w(), c};
     for (int axis = 1; axis < 4; ++axis) {
       if (stretches && t.view.dim(axis) == 1) continue;
       if (t.view.dim(axis) < need[axis])
         base::raise(where + what + " are " + text(sizeOf(image)) + ", the prediction " + std::to_string(need[2]) +
                     " x " + std::to_string(need[1]) + " x " + std::to_string(need[3]) +
                     "; they must be at least as large");
-      t = t.slice(axis, start[axis], length[axis]);
+      t.view.cut(axis, start[axis], length[axis]);
     }
-    return t;
+  };
+  const auto imagesOf = [&](Ref<Image> CNNLossLabels::*which) {
+    std::vector<Ref<Image>> images;
+    for (CNNLossLabels* l : labels) images.push_back(l->*which);
+    return images;
+  };
+  // One tensor over those of all images: as they lie, or copied together.
+  const auto read = [&](Ref<Image> CNNLossLabels::*which, const char* what, bool stretches) {
+    const std::vector<Ref<Image>> images = imagesOf(which);
+    if (std::optional<Tensor> all = nn::joined(images)) {
+      cutToPart(*all, *images[0], what, stretches);
+      return std::move(*all);
+    }
+    std::vector<Tensor> parts;
+    for (const auto& image : images) cutToPart(parts.emplace_back(whole(*image)), *image, what, stretches);
+    return together(call.list, parts);
   };
 
-  std::vector<Tensor> labelParts, weightParts, lossParts;
   const bool weighted =
       std::any_of(labels.begin(), labels.end(), [](const CNNLossLabels* l) { return l->hasWeights_; });
   const bool single = sizeOf(*labels[0]->lossImage_) == MTL::Size{1, 1, 1};
-  for (CNNLossLabels* l : labels) {
-    labelParts.push_back(part(*l->labelsImage_, "labels", false));
-    if (weighted) weightParts.push_back(part(*l->weightsImage_, "weights", true));
-    Tensor loss = whole(*l->lossImage_);
-    const Tensor& source = call.sources[0];
-    const bool fits = single ? loss.h() == 1 && loss.w() == 1 && loss.c() == 1
-                             : loss.h() == source.h() && loss.w() == source.w() && loss.c() == source.c();
-    if (!fits)
-      base::raise(where + "lossImageSize is " + text(sizeOf(*l->lossImage_)) + ", the prediction " +
+  const std::vector<Ref<Image>> lossImages = imagesOf(&CNNLossLabels::lossImage_);
+  for (const auto& image : lossImages) {
+    const MTL::Size wanted = single
+                                 ? MTL::Size{1, 1, 1}
+                                 : MTL::Size{static_cast<std::size_t>(source.w()), static_cast<std::size_t>(source.h()),
+                                             static_cast<std::size_t>(source.c())};
+    if (!(sizeOf(*image) == wanted))
+      base::raise(where + "lossImageSize is " + text(sizeOf(*image)) + ", the prediction " +
                   std::to_string(source.w()) + " x " + std::to_string(source.h()) + " x " + std::to_string(source.c()) +
                   "; use {1, 1, 1} or the prediction's size, the same for all images");
-    lossParts.push_back(single ? loss : loss.slice(1, y0, h).slice(2, x0, w));
   }
   const bool cosine = lossType() == CNNLossType::CosineDistance;
   if (cosine && weighted) base::raise(where + "CosineDistance takes no weights image; use the descriptor's weight");
@@ -278,17 +304,26 @@ void CNNLoss::doEncode(nn::Call& call) {
   prim::Scalars scalars;
   scalars.f[0] = weight();
 
-  std::vector<rt::Operand> operands{call.aligned(0).read(), together(call.list, labelParts).read()};
-  if (weighted) operands.push_back(together(call.list, weightParts).read());
-  const Tensor loss = n == 1   ? lossParts[0]
+  const auto cutToRegion = [&](Tensor& t) {
+    if (single) return;
+    t.view.cut(1, y0, h);
+    t.view.cut(2, x0, w);
+  };
+  std::vector<rt::Operand> operands{call.aligned(0).read(), read(&CNNLossLabels::labelsImage_, "labels", false).read()};
+  if (weighted) operands.push_back(read(&CNNLossLabels::weightsImage_, "weights", true).read());
+  std::optional<Tensor> inPlace = nn::joined(lossImages);
+  if (inPlace) cutToRegion(*inPlace);
+  const Tensor loss = inPlace  ? std::move(*inPlace)
                       : single ? call.list.temporary(prim::DType::F32, {n, 1, 1, 1})
                                : call.list.temporaryImage(prim::DType::F32, n, h, w, c);
   operands.push_back(loss.write());
   operands.push_back(call.destination.write());
   call.list.op(d, operands, scalars);
-  if (n == 1) return;
-  for (std::int64_t i = 0; i < n; ++i)
-    call.list.op(prim::Copy{}, {loss.slice(0, i, 1).read(), lossParts[static_cast<std::size_t>(i)].write()});
+  for (std::int64_t i = 0; !inPlace && i < n; ++i) {
+    Tensor to = whole(*lossImages[static_cast<std::size_t>(i)]);
+    cutToRegion(to);
+    call.list.op(prim::Copy{}, {loss.slice(0, i, 1).read(), to.write()});
+  }
 }
 
 }  // namespace kovar::MPS

@@ -6,7 +6,9 @@
 #include <cmath>
 
 #include "kovar/MPS/NN/CNNLoss.hpp"
+#include "kovar/Support/LossLabels.hpp"
 #include "nn_case.hpp"
+#include "runtime/access.hpp"
 #include "support/finite_difference.hpp"
 
 namespace kovar::test {
@@ -102,12 +104,13 @@ TEST_F(CnnLoss, MatchesTheOracle) {
       ox = static_cast<long>(x0);
       oy = static_cast<long>(y0);
     }
+    const bool oneArray = r.chance(0.4);  // labels, weights and losses each in one allocation
     const bool elements = !cosine && r.chance(0.3) && h * w * channels > 1;
     c.text = std::string(l.name()) + " reduction " + std::to_string(static_cast<int>(l.reduction)) +
              (l.reduceAcrossBatch ? " across" : "") + " " + nameOf(arrangement) + " " + source.shape() + " labels " +
-             labels.shape() + " weights " + weights.shape() + (elements ? " elements" : "") + " clip " +
-             std::to_string(clip.x) + "," + std::to_string(clip.y) + "+" + std::to_string(rw) + "x" +
-             std::to_string(rh) + " at " + std::to_string(x0) + "," + std::to_string(y0);
+             labels.shape() + " weights " + weights.shape() + (elements ? " elements" : "") +
+             (oneArray ? " one array" : "") + " clip " + std::to_string(clip.x) + "," + std::to_string(clip.y) + "+" +
+             std::to_string(rw) + "x" + std::to_string(rh) + " at " + std::to_string(x0) + "," + std::to_string(y0);
 
     CNNLoss kernel(cpuDevice(), publicDescriptor(l));
     kernel.setSourceFeatureChannelOffset(before);
@@ -115,7 +118,8 @@ TEST_F(CnnLoss, MatchesTheOracle) {
     kernel.setClipRect(publicClip(clip));
     const MTL::Size lossSize = elements ? MTL::Size{w, h, channels} : MTL::Size{1, 1, 1};
     MPS::CNNLossLabelsBatch states;
-    for (std::size_t i = 0; i < n; ++i)
+    if (oneArray) states = lossLabels(imageOf(labels), lossSize, weights.size() ? imageOf(weights) : nullptr);
+    for (std::size_t i = 0; i < n && !oneArray; ++i)
       states.push_back(std::make_shared<CNNLossLabels>(cpuDevice(), lossSize, dataOf(labels, i, r),
                                                        weights.size() ? dataOf(weights, i, r) : nullptr));
     const Tensor untouched = randomTensor(r, n, h, w, channels, {0, 1, false}, gradientFormat);
@@ -272,6 +276,45 @@ TEST_F(CnnLoss, ImagesWithAndWithoutWeightsMix) {
   runOnCpu([&](const auto& buffer) { kernel.encodeBatch(buffer, sources, labels); });
   EXPECT_EQ(tensorOf(*labels[0]->lossImage()).v[0], 3);
   EXPECT_EQ(tensorOf(*labels[1]->lossImage()).v[0], 12);
+}
+
+/// Operations that one encode of a batch of `labels` appends.
+std::size_t operationsOf(const MPS::CNNLossLabelsBatch& labels) {
+  CNNLoss kernel(cpuDevice(),
+                 CNNLossDescriptor::cnnLossDescriptor(MPS::CNNLossType::MeanSquaredError, MPS::CNNReductionType::Sum));
+  const auto commands = cpuQueue()->commandBuffer();
+  kernel.encodeBatch(commands, imageOf(Tensor(labels.size(), 1, 1, 3))->batchRepresentation(), labels);
+  return rt::Access::state(commands)->list().ops.size();
+}
+
+TEST_F(CnnLoss, LabelsInOneArrayAreReadAndWrittenWhereTheyLie) {
+  const auto all = imageOf(Tensor(4, 1, 1, 3));
+  MPS::CNNLossLabelsBatch labels = lossLabels(all);
+  ASSERT_EQ(labels.size(), 4u);
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(labels[i]->labelsImage()->parent(), all);
+    EXPECT_EQ(labels[i]->lossImage()->parent(), labels[0]->lossImage()->parent());
+  }
+  EXPECT_EQ(labels[0]->lossImage()->parent()->numberOfImages(), 4u);
+  EXPECT_EQ(operationsOf(labels), 1u);
+  // Part of the array, at even distances: still one tensor.
+  EXPECT_EQ(operationsOf({labels[1], labels[2], labels[3]}), 1u);
+  EXPECT_EQ(operationsOf({labels[0], labels[2]}), 1u);
+  // Neither in order nor in one array: copied together and apart.
+  EXPECT_EQ(operationsOf({labels[2], labels[0]}), 5u);
+  EXPECT_EQ(operationsOf({labels[0], labels[1], labels[3]}), 7u);
+  EXPECT_EQ(operationsOf({labels[0], lossLabels(all)[1]}), 3u) << "one array of labels, two of losses";
+}
+
+TEST_F(CnnLoss, LabelsInOneArrayFitTogether) {
+  const auto two = imageOf(Tensor(2, 1, 1, 3)), three = imageOf(Tensor(3, 1, 1, 3));
+  expectError([&] { lossLabels(nullptr); }, {"lossLabels: labels is null"});
+  expectError([&] { lossLabels(two, {1, 1, 1}, three); }, {"lossLabels: 2 images of labels, 3 of weights"});
+  expectError([&] { lossLabels(two, {1, 0, 1}); }, {"lossLabels: lossImageSize has an extent of 0"});
+  runOnCpu([&](const auto& buffer) {
+    const auto temporary = temporariesOf(buffer, {two});
+    expectError([&] { lossLabels(temporary[0]); }, {"labelsImage is a temporary image"});
+  });
 }
 
 TEST_F(CnnLoss, CopyKeepsTheDescriptor) {

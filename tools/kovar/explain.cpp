@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/edge.hpp"
+#include "kovar/Support/LossLabels.hpp"
 #include "kovar/command.hpp"
 #include "kovar/digits/checkpoint.hpp"
 #include "kovar/digits/network.hpp"
@@ -34,13 +35,10 @@ Ref<MTL::CommandBuffer> encoded(const ExplainOptions& o, const Ref<MTL::Device>&
     makeInferenceGraph(device, network)->encodeBatch(commands, {pictures.images()}, {});
     return commands;
   }
-  MPS::CNNLossLabelsBatch labels;
   const auto truth = std::make_shared<MPS::Image>(
       device, MPS::ImageDescriptor::imageDescriptor(MPS::ImageFeatureChannelFormat::Float32, 1, 1, kDigits, o.batch,
                                                     MTL::TextureUsage::ShaderRead));
-  for (const auto& image : truth->batchRepresentation())
-    labels.push_back(std::make_shared<MPS::CNNLossLabels>(device, MTL::Size{1, 1, 1}, image, nullptr));
-  makeTrainingGraph(device, network, o.batch, 0.5f, 0)->encodeBatch(commands, {pictures.images()}, {labels});
+  makeTrainingGraph(device, network, o.batch, 0.5f, 0)->encodeBatch(commands, {pictures.images()}, {lossLabels(truth)});
   return commands;
 }
 

@@ -78,28 +78,52 @@ HostLayout hostLayout(const Transfer& t, std::size_t elementBytes, std::size_t b
   return l;
 }
 
-/// Calls move(host, device, bytes) for every run of bytes that lies together on both sides.
+/// Copies `count` runs of kBytes each; the steps go from one run to the next.
+template <std::size_t kBytes>
+void copyFixed(std::byte* to, std::size_t toStep, const std::byte* from, std::size_t fromStep, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) std::memcpy(to + i * toStep, from + i * fromStep, kBytes);
+}
+
+void copyRuns(std::byte* to, std::size_t toStep, const std::byte* from, std::size_t fromStep, std::size_t count,
+              std::size_t bytes) {
+  if (toStep == bytes && fromStep == bytes) {
+    std::memcpy(to, from, count * bytes);
+    return;
+  }
+  switch (bytes) {
+    case 1:
+      return copyFixed<1>(to, toStep, from, fromStep, count);
+    case 2:
+      return copyFixed<2>(to, toStep, from, fromStep, count);
+    case 4:
+      return copyFixed<4>(to, toStep, from, fromStep, count);
+    default:
+      for (std::size_t i = 0; i < count; ++i) std::memcpy(to + i * toStep, from + i * fromStep, bytes);
+  }
+}
+
+/// Calls move(host offset, host step, device, device step, count, bytes) for rows of runs of bytes that lie together on
+/// both sides.
 template <class Move>
 void walk(const Transfer& t, const HostLayout& host, Move&& move) {
   const prim::View view = nn::Access::view(t.image);
   const std::size_t element = prim::sizeOf(view.dtype);
+  const std::size_t pixel = static_cast<std::size_t>(view.stride(2)) * element;
   std::byte* base = base::unwrap(nn::Access::storage(t.image)->data());
   const std::size_t f0 = t.channels.featureChannelOffset, count = t.channels.numberOfFeatureChannelsToReadWrite;
   const bool together = host.channel == element;
   for (std::size_t n = 0; n < t.region.size.depth; ++n)
-    for (std::size_t y = 0; y < t.region.size.height; ++y)
-      for (std::size_t x = 0; x < t.region.size.width; ++x) {
-        const std::int64_t at = view.offset + static_cast<std::int64_t>(t.firstImage + n) * view.stride(0) +
-                                static_cast<std::int64_t>(t.region.origin.y + y) * view.stride(1) +
-                                static_cast<std::int64_t>(t.region.origin.x + x) * view.stride(2) +
-                                static_cast<std::int64_t>(f0);
-        std::byte* device = base + static_cast<std::size_t>(at) * element;
-        const std::size_t pixel = n * host.image + y * host.row + x * host.column;
-        if (together)
-          move(pixel, device, count * element);
-        else
-          for (std::size_t f = 0; f < count; ++f) move(pixel + f * host.channel, device + f * element, element);
-      }
+    for (std::size_t y = 0; y < t.region.size.height; ++y) {
+      const std::int64_t at = view.offset + static_cast<std::int64_t>(t.firstImage + n) * view.stride(0) +
+                              static_cast<std::int64_t>(t.region.origin.y + y) * view.stride(1) +
+                              static_cast<std::int64_t>(t.region.origin.x) * view.stride(2) +
+                              static_cast<std::int64_t>(f0);
+      std::byte* device = base + static_cast<std::size_t>(at) * element;
+      const std::size_t row = n * host.image + y * host.row;
+      for (std::size_t f = 0; f < (together ? 1 : count); ++f)
+        move(row + f * host.channel, host.column, device + f * element, pixel, t.region.size.width,
+             together ? count * element : element);
+    }
 }
 
 }  // namespace
@@ -110,9 +134,10 @@ void Image::readBytes(void* dataBytes, DataLayout dataLayout, std::size_t bytesP
   check(t, dataBytes);
   const HostLayout host =
       hostLayout(t, prim::sizeOf(nn::dtypeOf(featureChannelFormat())), 0, bytesPerRow, bytesPerImage);
-  walk(t, host, [&](std::size_t at, std::byte* device, std::size_t n) {
-    std::memcpy(static_cast<std::byte*>(dataBytes) + at, device, n);
-  });
+  walk(
+      t, host,
+      [&](std::size_t at, std::size_t step, const std::byte* device, std::size_t pixel, std::size_t count,
+          std::size_t bytes) { copyRuns(static_cast<std::byte*>(dataBytes) + at, step, device, pixel, count, bytes); });
 }
 
 void Image::writeBytes(const void* dataBytes, DataLayout dataLayout, std::size_t bytesPerColumn,
@@ -127,9 +152,11 @@ void Image::writeBytes(const void* dataBytes, DataLayout dataLayout, std::size_t
   kept.channels.numberOfFeatureChannelsToReadWrite =
       std::min(featureChannelInfo.numberOfFeatureChannelsToReadWrite,
                featureChannels() - featureChannelInfo.featureChannelOffset);
-  walk(kept, host, [&](std::size_t at, std::byte* device, std::size_t n) {
-    std::memcpy(device, static_cast<const std::byte*>(dataBytes) + at, n);
-  });
+  walk(kept, host,
+       [&](std::size_t at, std::size_t step, std::byte* device, std::size_t pixel, std::size_t count,
+           std::size_t bytes) {
+         copyRuns(device, pixel, static_cast<const std::byte*>(dataBytes) + at, step, count, bytes);
+       });
   storage_->derived.clear();
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "graph/graph_access.hpp"
+#include "kovar/Support/LossLabels.hpp"
 #include "nn/core/access.hpp"
 #include "runtime/access.hpp"
 #include "runtime/execute.hpp"
@@ -33,10 +34,8 @@ Trainer::Slot::Slot(const Ref<MTL::Device>& device, std::size_t batch)
       labelValues(std::make_shared<MPS::Image>(
           device, MPS::ImageDescriptor::imageDescriptor(MPS::ImageFeatureChannelFormat::Float32, 1, 1, kDigits, batch,
                                                         MTL::TextureUsage::ShaderRead))),
-      truth(batch) {
-  for (const auto& image : labelValues->batchRepresentation())
-    labels.push_back(std::make_shared<MPS::CNNLossLabels>(device, MTL::Size{1, 1, 1}, image, nullptr));
-}
+      labels(lossLabels(labelValues)),
+      truth(batch) {}
 
 Trainer::Trainer(const Ref<MTL::CommandQueue>& queue, const DigitNetwork& network,
                  const base::io::LabelledImages& pictures, const TrainerOptions& options,
@@ -94,10 +93,11 @@ void Trainer::complete(Slot& slot) {
   if (error) throw *error;
   StepResult result;
   result.step = slot.step;
+  std::vector<float> shares(slot.truth.size());
+  slot.labels[0]->lossImage()->parent()->readBytes(shares.data(), kPixelOrder, sizeof(float),
+                                                   {{0, 0, 0}, {1, 1, shares.size()}}, {0, 1}, 0);
   for (std::size_t i = 0; i < slot.truth.size(); ++i) {
-    float share = 0.f;
-    slot.labels[i]->lossImage()->readBytes(&share, kPixelOrder, 0);
-    result.loss += share;
+    result.loss += shares[i];
     std::array<float, kDigits> logits;
     slot.logits[i]->readBytes(logits.data(), kPixelOrder, 0);
     const auto said = std::max_element(logits.begin(), logits.end()) - logits.begin();

@@ -106,9 +106,13 @@ class CNNLossLabels final : public State {
   const char* className() const override { return "CNNLossLabels"; }
 
  private:
+  CNNLossLabels(const Ref<MTL::Device>& device, Ref<Image> lossImage, const Ref<Image>& labelsImage,
+                const Ref<Image>& weightsImage);
+
   Ref<Image> lossImage_, labelsImage_, weightsImage_;
   bool hasWeights_ = false;
   friend class CNNLoss;
+  friend struct nn::Access;
 };
 using CNNLossLabelsBatch = Batch<CNNLossLabels>;
 
