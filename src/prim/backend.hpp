@@ -89,7 +89,8 @@ using PlanRef = std::shared_ptr<const Plan>;
 
 struct PrepareOptions {
   bool strictFormats = false;
-  std::string only;  ///< tests and benchmarks: consider this implementation alone
+  std::string only;      ///< tests and benchmarks: consider this implementation alone
+  bool winograd = true;  ///< convolutions may sum in another order that needs fewer multiplications
 };
 
 class Stream {

@@ -73,6 +73,7 @@ DeviceState::DeviceState(std::string id, std::unique_ptr<prim::Backend> b)
       backend(std::move(b)),
       lists(cacheBytes()),
       strictFormats(flag("KOVAR_STRICT_FORMATS", false)),
+      winograd(flag("KOVAR_WINOGRAD", true)),
       poisonTemporaries(flag("KOVAR_POISON", kDebug)),
       plans_(cacheBytes()) {}
 
@@ -85,6 +86,7 @@ base::Result<prim::PlanRef> DeviceState::prepare(const prim::Prim& prim, std::sp
   if (cached) return cached->plan;
   prim::PrepareOptions options;
   options.strictFormats = strictFormats;
+  options.winograd = winograd;
   KOVAR_TRY_ASSIGN(prim::PlanRef plan, backend->prepare(prim, args, options));
   plans_.put(hash, std::make_shared<const CachedPlan>(CachedPlan{prim, {args.begin(), args.end()}, plan}),
              plan->cacheBytes + sizeof(CachedPlan));

@@ -59,6 +59,7 @@ class DeviceState {
   base::Result<prim::PlanRef> prepare(const prim::Prim& prim, std::span<const prim::View> args);
 
   bool strictFormats = false;      ///< KOVAR_STRICT_FORMATS=1
+  bool winograd = true;            ///< KOVAR_WINOGRAD=0 turns it off
   bool poisonTemporaries = false;  ///< KOVAR_POISON=1, on in debug builds: recycled temporaries are filled with NaN
   HandlerThread handlers;
 

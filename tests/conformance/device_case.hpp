@@ -3,6 +3,7 @@
 // of all: nothing outside the written views changes, two runs and two thread counts give the same bits.
 
 #include <gtest/gtest.h>
+#include <hwy/targets.h>
 
 #include <algorithm>
 #include <cmath>
@@ -116,6 +117,25 @@ inline prim::View randomMatrixView(Random& r, prim::DType t, std::int64_t rows, 
   if (r.chance(0.3)) v.strides[0] += r.integer(1, 9);
   return v;
 }
+
+/// While it lives, vector code runs with one of the processor's instruction sets: 0 the best, 1 the next one ...
+class InstructionSet {
+ public:
+  explicit InstructionSet(int index) {
+    const auto supported = hwy::SupportedTargets();
+    std::int64_t use = supported;
+    for (const std::int64_t target : {std::int64_t{HWY_AVX2}, std::int64_t{HWY_SSE4}})
+      if (index-- > 0) use = supported & ~(target - 1);
+    hwy::SetSupportedTargetsForTest(use);
+    hwy::GetChosenTarget().Update(use);
+  }
+  ~InstructionSet() {
+    hwy::SetSupportedTargetsForTest(0);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  }
+  InstructionSet(const InstructionSet&) = delete;
+  InstructionSet& operator=(const InstructionSet&) = delete;
+};
 
 class DeviceCase {
  public:

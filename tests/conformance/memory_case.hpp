@@ -2,8 +2,6 @@
 // What the tests of the memory-bound families share: devices, random arguments of any rank and layout, and running one
 // case by every implementation.
 
-#include <hwy/targets.h>
-
 #include <cstdint>
 #include <memory>
 #include <numeric>
@@ -85,25 +83,6 @@ inline double heldBy(prim::DType t, double v) {
   const bool unorm = t == prim::DType::Unorm8 || t == prim::DType::Unorm16;
   return unorm ? static_cast<double>(static_cast<float>(v > 0 ? std::min(v, 1.0) : 0.0)) : v;
 }
-
-/// While it lives, vector code runs with one of the processor's instruction sets: 0 the best, 1 the next one ...
-class InstructionSet {
- public:
-  explicit InstructionSet(int index) {
-    const auto supported = hwy::SupportedTargets();
-    std::int64_t use = supported;
-    for (const std::int64_t target : {std::int64_t{HWY_AVX2}, std::int64_t{HWY_SSE4}})
-      if (index-- > 0) use = supported & ~(target - 1);
-    hwy::SetSupportedTargetsForTest(use);
-    hwy::GetChosenTarget().Update(use);
-  }
-  ~InstructionSet() {
-    hwy::SetSupportedTargetsForTest(0);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-  }
-  InstructionSet(const InstructionSet&) = delete;
-  InstructionSet& operator=(const InstructionSet&) = delete;
-};
 
 /// Runs the case by every implementation, with an instruction set that follows from its number; each must take it.
 inline void runEverywhere(const Devices& devices, Case& c, const DeviceCase& device,

@@ -54,6 +54,7 @@ TapRange tapRange(const prim::Window& window, std::int64_t p, std::int64_t exten
 
 std::span<const Candidate<prim::Conv>> convCandidates() {
   static constexpr Candidate<prim::Conv> kList[] = {
+    {"cpu:conv:winograd", prepareConvWinograd},
 #if KOVAR_HAS_ONEDNN
     {"cpu:conv:onednn", prepareConvOnednn},
 #endif

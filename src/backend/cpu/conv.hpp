@@ -46,6 +46,8 @@ void biasGradient(Context& context, const ConvShape& s, const float* dst, float*
 base::Status prepareConvOnednn(const prim::Conv& desc, std::span<const prim::View> views,
                                const prim::PrepareOptions& options, CpuPlan& plan);
 #endif
+base::Status prepareConvWinograd(const prim::Conv& desc, std::span<const prim::View> views,
+                                 const prim::PrepareOptions& options, CpuPlan& plan);
 base::Status prepareConvGeneric(const prim::Conv& desc, std::span<const prim::View> views,
                                 const prim::PrepareOptions& options, CpuPlan& plan);
 
