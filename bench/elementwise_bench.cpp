@@ -203,6 +203,48 @@ void addAll(int threads) {
   add("sum_all", prim::Reduce{}, {image, View::image(DType::F32, 1, 1, 1, 1, 1)});
   add("sum_channels", prim::Reduce{}, {image, View::image(DType::F32, 16, 112, 112, 1, 1)});
   add("argmax_1000", prim::Reduce{prim::ReduceKind::ArgMax}, {rows, View::contiguous(DType::F32, {16384, 1})});
+  const View channel = View::image(DType::F32, 1, 1, 1, 64, 64), perImage = View::image(DType::F32, 16, 1, 1, 64, 64),
+             perGroup = View::image(DType::F32, 16, 1, 1, 8, 8);
+  const View little = View::image(DType::F32, 64, 32, 32, 64, 64),
+             perLittle = View::image(DType::F32, 64, 1, 1, 64, 64);
+  prim::Scalars pixels;
+  pixels.u = {112 * 112, 0};
+  const auto norm = [](prim::NormTask task) {
+    prim::Norm n;
+    n.task = task;
+    n.epsilon = 1e-5f;
+    return n;
+  };
+  using Task = prim::NormTask;
+  add("norm_statistics", norm(Task::Statistics), {image, channel, channel});
+  add("norm_apply", norm(Task::Apply), {image, channel, channel, channel, channel, image});
+  add("norm_batch", norm(Task::Normalize), {image, channel, channel, channel, channel, image});
+  add("norm_instance", norm(Task::Normalize), {image, perImage, perImage, channel, channel, image});
+  add("norm_instance_32x32", norm(Task::Normalize), {little, perLittle, perLittle, channel, channel, little});
+  add("norm_group", norm(Task::Normalize), {image, perGroup, perGroup, channel, channel, image});
+  add("norm_batch_gradient", norm(Task::Gradient), {image, image, channel, channel, channel, channel, channel, image},
+      pixels);
+  add("norm_instance_gradient", norm(Task::Gradient),
+      {image, image, perImage, perImage, channel, perImage, perImage, image}, pixels);
+  prim::LocalNorm local;
+  local.channels = 5;
+  local.alpha = 1e-4f;
+  local.beta = 0.75f;
+  add("lrn_5", local, {image, image});
+  local.direction = prim::Direction::Data;
+  add("lrn_5_gradient", local, {image, image, image});
+  local.direction = prim::Direction::Forward;
+  local.beta = 5.f;
+  add("lrn_5_beta_5", local, {image, image});
+  local.beta = 0.6f;
+  add("lrn_5_beta_0.6", local, {image, image});
+  local = {};
+  local.kind = prim::LocalNormKind::Spatial;
+  local.y = local.x = {3, 1, 1, 1};
+  local.beta = 0.75f;
+  add("spatial_3x3", local, {image, image});
+  local.kind = prim::LocalNormKind::Contrast;
+  add("contrast_3x3", local, {image, image});
   const View flat = View::contiguous(DType::F32, {10'000'000});
   prim::Scalars s;
   s.f = {0.001f, 0.9f, 0.999f, 1e-8f, 1.f};

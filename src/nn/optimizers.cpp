@@ -82,23 +82,27 @@ class StepEncoder {
     check(gradient, "convolutionGradientState");
     check(source, "convolutionSourceState");
     check(result, "resultState");
-    bool biasesToo = source->biases() && result->biases();
-    for (const auto& [name, vectors] : states) {
-      if (vectors->empty())
-        refuse(std::string(name) + " is empty; give one vector for the weights and, where biases learn, one for them");
-      if (vectors->size() != states.front().second->size())
-        refuse(std::string(name) + " has " + std::to_string(vectors->size()) + " vectors, " + states.front().first +
-               " " + std::to_string(states.front().second->size()) + "; give as many of each");
-    }
-    const bool biasesLearn = biasesToo && (states.empty() || states.front().second->size() > 1);
-    addParameter("weights", gradient->gradientForWeights(), source->weights(), source->weightsOffset(), states, 0,
-                 result->weights(), result->weightsOffset());
-    if (biasesLearn)
-      addParameter("biases", gradient->gradientForBiases(), source->biases(), source->biasesOffset(), states, 1,
-                   result->biases(), result->biasesOffset());
-    else if (biasesToo && (source->biases() != result->biases() || source->biasesOffset() != result->biasesOffset()))
-      addCopy(gradient->gradientForBiases()->length(), source->biases(), source->biasesOffset(), result->biases(),
-              result->biasesOffset());
+    const Part weights{"weights",         gradient->gradientForWeights(), source->weights(), source->weightsOffset(),
+                       result->weights(), result->weightsOffset()};
+    const Part biases{"biases",         gradient->gradientForBiases(), source->biases(), source->biasesOffset(),
+                      result->biases(), result->biasesOffset()};
+    addParts(weights, biases, states);
+    read_ = {gradient, source};
+  }
+
+  /// The same for gamma and beta of a batch normalization; gradient and source may be one state.
+  void add(const Ref<MPS::CNNBatchNormalizationState>& gradient, const Ref<MPS::CNNBatchNormalizationState>& source,
+           const std::vector<std::pair<const char*, const std::vector<Ref<MPS::Vector>>*>>& states,
+           const Ref<MPS::CNNNormalizationGammaAndBetaState>& result) {
+    check(gradient, gradient == source ? "batchNormalizationState" : "batchNormalizationGradientState");
+    check(source, "batchNormalizationSourceState");
+    check(result, "resultState");
+    if (!gradient->gradientForGamma())
+      refuse(
+          "the batch normalization state has no gradients yet; encode CNNBatchNormalizationStatisticsGradient first");
+    const Part gamma{"gamma", gradient->gradientForGamma(), source->gamma(), 0, result->gamma(), 0};
+    const Part beta{"beta", gradient->gradientForBeta(), source->beta(), 0, result->beta(), 0};
+    addParts(gamma, beta, states);
     read_ = {gradient, source};
   }
 
@@ -136,7 +140,35 @@ class StepEncoder {
     Tensor result;
   };
 
+  /// One of the two parameters of a layer. A layer without biases has null buffers.
+  struct Part {
+    const char* name;
+    Ref<MTL::Buffer> gradient, values;
+    std::size_t valuesOffset;
+    Ref<MTL::Buffer> result;
+    std::size_t resultOffset;
+  };
+
   [[noreturn]] void refuse(const std::string& text) const { base::raise(where_ + text); }
+
+  void addParts(const Part& first, const Part& second,
+                const std::vector<std::pair<const char*, const std::vector<Ref<MPS::Vector>>*>>& states) {
+    const bool both = second.values && second.result;
+    for (const auto& [name, vectors] : states) {
+      if (vectors->empty())
+        refuse(std::string(name) + " is empty; give one vector for " + first.name +
+               " and, to update them too, one for " + second.name);
+      if (vectors->size() != states.front().second->size())
+        refuse(std::string(name) + " has " + std::to_string(vectors->size()) + " vectors, " + states.front().first +
+               " " + std::to_string(states.front().second->size()) + "; give as many of each");
+    }
+    const bool secondLearns = both && (states.empty() || states.front().second->size() > 1);
+    addParameter(first, states, 0);
+    if (secondLearns)
+      addParameter(second, states, 1);
+    else if (both && (second.values != second.result || second.valuesOffset != second.resultOffset))
+      addCopy(second);
+  }
 
   template <class T>
   void check(const Named<T>& n) const {
@@ -169,36 +201,35 @@ class StepEncoder {
     if (buffer->length() < offset || buffer->length() - offset < length * sizeof(float))
       refuse(name + " has " + std::to_string(buffer->length()) + " bytes, " + std::to_string(length) +
              " floats from byte " + std::to_string(offset) +
-             " on are needed; source, result and gradient must be of one convolution");
+             " on are needed; source, result and gradient must be of one layer");
     return bufferTensor(buffer, offset, length);
   }
 
-  void addParameter(const std::string& what, const Ref<MTL::Buffer>& gradient, const Ref<MTL::Buffer>& values,
-                    std::size_t valuesOffset,
+  void addParameter(const Part& p,
                     const std::vector<std::pair<const char*, const std::vector<Ref<MPS::Vector>>*>>& states,
-                    std::size_t index, const Ref<MTL::Buffer>& result, std::size_t resultOffset) {
-    const std::size_t length = gradient->length() / sizeof(float);
-    Update u{part("the gradient of " + what, gradient, 0, length),
-             part("the source's " + what, values, valuesOffset, length),
+                    std::size_t index) {
+    const std::string what = p.name;
+    const std::size_t length = p.gradient->length() / sizeof(float);
+    Update u{part("the gradient of " + what, p.gradient, 0, length),
+             part("the source's " + what, p.values, p.valuesOffset, length),
              {},
-             part("the result's " + what, result, resultOffset, length)};
+             part("the result's " + what, p.result, p.resultOffset, length)};
     for (const auto& [name, vectors] : states) {
       const std::string element = std::string(name) + "[" + std::to_string(index) + "]";
       const Named<MPS::Vector> n{element.c_str(), (*vectors)[index]};
       check(n);
       if (n.object->length() < length)
-        refuse(element + " has " + std::to_string(n.object->length()) + " elements, the convolution " +
+        refuse(element + " has " + std::to_string(n.object->length()) + " elements, the layer " +
                std::to_string(length) + " " + what);
       u.states.push_back(vectorTensor(*n.object, length));
     }
     updates_.push_back(std::move(u));
   }
 
-  void addCopy(std::size_t bytes, const Ref<MTL::Buffer>& from, std::size_t fromOffset, const Ref<MTL::Buffer>& to,
-               std::size_t toOffset) {
-    const std::size_t length = bytes / sizeof(float);
-    copies_.emplace_back(part("the source's biases", from, fromOffset, length),
-                         part("the result's biases", to, toOffset, length));
+  void addCopy(const Part& p) {
+    const std::size_t length = p.gradient->length() / sizeof(float);
+    copies_.emplace_back(part(std::string("the source's ") + p.name, p.values, p.valuesOffset, length),
+                         part(std::string("the result's ") + p.name, p.result, p.resultOffset, length));
   }
 
   const MPS::NNOptimizer& optimizer_;
@@ -355,6 +386,20 @@ void Sgd::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<CNNConv
   append(steps, !momentum.empty());
 }
 
+void Sgd::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<CNNBatchNormalizationState>& state,
+                 const Vectors& momentum, const Ref<CNNNormalizationGammaAndBetaState>& result) {
+  encode(commandBuffer, state, state, momentum, result);
+}
+void Sgd::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<CNNBatchNormalizationState>& gradient,
+                 const Ref<CNNBatchNormalizationState>& source, const Vectors& momentum,
+                 const Ref<CNNNormalizationGammaAndBetaState>& result) {
+  StepEncoder steps(*this, commandBuffer);
+  VectorLists states;
+  if (!momentum.empty()) states.emplace_back("inputMomentumVectors", &momentum);
+  steps.add(gradient, source, states, result);
+  append(steps, !momentum.empty());
+}
+
 // --- RMSProp
 // ----------------------------------------------------------------------------------------------------------
 
@@ -394,6 +439,20 @@ void NNOptimizerRMSProp::encode(const Ref<MTL::CommandBuffer>& commandBuffer,
                                 const Ref<CNNConvolutionGradientState>& gradient,
                                 const Ref<CNNConvolutionWeightsAndBiasesState>& source, const Vectors& sumOfSquares,
                                 const Ref<CNNConvolutionWeightsAndBiasesState>& result) {
+  StepEncoder steps(*this, commandBuffer);
+  steps.add(gradient, source, {{"inputSumOfSquaresVectors", &sumOfSquares}}, result);
+  append(steps);
+}
+
+void NNOptimizerRMSProp::encode(const Ref<MTL::CommandBuffer>& commandBuffer,
+                                const Ref<CNNBatchNormalizationState>& state, const Vectors& sumOfSquares,
+                                const Ref<CNNNormalizationGammaAndBetaState>& result) {
+  encode(commandBuffer, state, state, sumOfSquares, result);
+}
+void NNOptimizerRMSProp::encode(const Ref<MTL::CommandBuffer>& commandBuffer,
+                                const Ref<CNNBatchNormalizationState>& gradient,
+                                const Ref<CNNBatchNormalizationState>& source, const Vectors& sumOfSquares,
+                                const Ref<CNNNormalizationGammaAndBetaState>& result) {
   StepEncoder steps(*this, commandBuffer);
   steps.add(gradient, source, {{"inputSumOfSquaresVectors", &sumOfSquares}}, result);
   append(steps);
@@ -476,6 +535,34 @@ void NNOptimizerAdam::encode(const Ref<MTL::CommandBuffer>& commandBuffer,
                              const Ref<CNNConvolutionWeightsAndBiasesState>& source, const Vectors& momentum,
                              const Vectors& velocity, const Vectors& maximumVelocity,
                              const Ref<CNNConvolutionWeightsAndBiasesState>& result) {
+  StepEncoder steps(*this, commandBuffer);
+  VectorLists states{{"inputMomentumVectors", &momentum}, {"inputVelocityVectors", &velocity}};
+  if (!maximumVelocity.empty()) states.emplace_back("maximumVelocityVectors", &maximumVelocity);
+  steps.add(gradient, source, states, result);
+  append(steps, !maximumVelocity.empty());
+}
+
+void NNOptimizerAdam::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<CNNBatchNormalizationState>& state,
+                             const Vectors& momentum, const Vectors& velocity,
+                             const Ref<CNNNormalizationGammaAndBetaState>& result) {
+  encode(commandBuffer, state, state, momentum, velocity, {}, result);
+}
+void NNOptimizerAdam::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<CNNBatchNormalizationState>& state,
+                             const Vectors& momentum, const Vectors& velocity, const Vectors& maximumVelocity,
+                             const Ref<CNNNormalizationGammaAndBetaState>& result) {
+  encode(commandBuffer, state, state, momentum, velocity, maximumVelocity, result);
+}
+void NNOptimizerAdam::encode(const Ref<MTL::CommandBuffer>& commandBuffer,
+                             const Ref<CNNBatchNormalizationState>& gradient,
+                             const Ref<CNNBatchNormalizationState>& source, const Vectors& momentum,
+                             const Vectors& velocity, const Ref<CNNNormalizationGammaAndBetaState>& result) {
+  encode(commandBuffer, gradient, source, momentum, velocity, {}, result);
+}
+void NNOptimizerAdam::encode(const Ref<MTL::CommandBuffer>& commandBuffer,
+                             const Ref<CNNBatchNormalizationState>& gradient,
+                             const Ref<CNNBatchNormalizationState>& source, const Vectors& momentum,
+                             const Vectors& velocity, const Vectors& maximumVelocity,
+                             const Ref<CNNNormalizationGammaAndBetaState>& result) {
   StepEncoder steps(*this, commandBuffer);
   VectorLists states{{"inputMomentumVectors", &momentum}, {"inputVelocityVectors", &velocity}};
   if (!maximumVelocity.empty()) states.emplace_back("maximumVelocityVectors", &maximumVelocity);

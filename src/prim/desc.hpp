@@ -188,6 +188,49 @@ struct Loss {
   bool operator==(const Loss&) const = default;
 };
 
+enum class NormTask : std::uint8_t { Statistics, Apply, Normalize, Sums, Data, Gradient };
+
+/// Normalization with the mean and the variance (of all values, biased) of a region:
+/// D = (S - mean) * gamma / sqrt(variance + epsilon) + beta. A region is a group of neighbouring channels in all pixels
+/// of one image or of all images: mean is [n or 1, 1, 1, groups], and groups divides the channels c. gamma and beta are
+/// [1, 1, 1, c], diffGamma and diffBeta [as mean, 1, 1, c]; all of these are float32.
+///   Statistics: src, mean, variance                                     (both written)
+///   Apply:      src, mean, variance, gamma, beta, dst, post-op arguments
+///   Normalize:  the same, mean and variance are those of src and written first
+///   Sums:       diffDst, src, mean, variance, diffGamma, diffBeta       (sums over the pixels; both written)
+///   Data:       diffDst, src, mean, variance, gamma, diffGamma, diffBeta, diffSrc
+///   Gradient:   the same, diffGamma and diffBeta are those of diffDst and src and written first
+/// accumulate: Statistics also count u[0] values per region that mean and variance came from before; Sums are added to.
+/// Scalars: u[0] as above; Data: values per region that mean and variance depend on, 0 where they are constants.
+struct Norm {
+  NormTask task = NormTask::Apply;
+  float epsilon = 0.f;
+  bool accumulate = false;
+  Program post;
+  bool operator==(const Norm&) const = default;
+};
+
+enum class LocalNormKind : std::uint8_t { CrossChannel, Spatial, Contrast };
+
+/// Normalization by the neighbours of a value, N of them, itself included; what lies outside the source is 0 and
+/// counts:
+///   CrossChannel: T = delta + alpha/N sum(E^2) over channels [c - channels div 2, c + (channels-1) div 2]; D = S
+///   T^-beta Spatial:      the same over the window's taps in one channel Contrast:     M = sum(E)/N, V =
+///   sum((E-M)^2)/N, T = delta + alpha V; D = pm + ps (S - p0 M) T^-beta
+/// Tap p of destination position y reads source position y - pad + p; S is tap kernel div 2. Strides and dilations
+/// are 1; CrossChannel has windows of one tap.
+///   Forward: src, dst
+///   Data:    diffDst, src, diffSrc      (exact derivative; diffSrc is overwritten)
+struct LocalNorm {
+  Direction direction = Direction::Forward;
+  LocalNormKind kind = LocalNormKind::CrossChannel;
+  Window y, x;
+  std::int32_t channels = 1;
+  float alpha = 1.f, beta = 5.f, delta = 1.f;
+  float p0 = 1.f, pm = 0.f, ps = 1.f;
+  bool operator==(const LocalNorm&) const = default;
+};
+
 /// A caller's own function, run in its place. Arguments as declared by the caller; never fused, never replayed.
 struct Call {
   std::uint64_t id = 0;  ///< which function of the list

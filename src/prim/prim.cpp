@@ -74,6 +74,15 @@ void fields(const Step& d, F&& f) {
   f("kind", d.kind), f("clip", d.clip), f("reg", d.regularization);
 }
 template <class F>
+void fields(const Norm& d, F&& f) {
+  f("task", d.task), f("epsilon", d.epsilon), f("acc", d.accumulate), f("post", d.post);
+}
+template <class F>
+void fields(const LocalNorm& d, F&& f) {
+  f("dir", d.direction), f("kind", d.kind), f("y", d.y), f("x", d.x), f("channels", d.channels);
+  f("alpha", d.alpha), f("beta", d.beta), f("delta", d.delta), f("p0", d.p0), f("pm", d.pm), f("ps", d.ps);
+}
+template <class F>
 void fields(const Call& d, F&& f) {
   f("id", d.id);
 }
@@ -135,8 +144,8 @@ std::string Program::text() const {
 }
 
 const char* familyOf(const Prim& prim) {
-  static constexpr const char* kNames[] = {"conv", "matmul", "pool",   "softmax", "reduce", "elementwise",
-                                           "copy", "fill",   "random", "loss",    "step",   "call"};
+  static constexpr const char* kNames[] = {"conv", "matmul", "pool", "softmax", "reduce", "elementwise", "copy",
+                                           "fill", "random", "loss", "step",    "norm",   "localNorm",   "call"};
   static_assert(std::size(kNames) == std::variant_size_v<Prim>);
   return kNames[prim.index()];
 }

@@ -374,6 +374,87 @@ Status check(const Step& d, const Checker& c) {
   return {};
 }
 
+Status check(const Norm& d, const Checker& c) {
+  if (d.task > NormTask::Gradient) return c.fail("task is not a known one");
+  if (d.accumulate && d.task != NormTask::Statistics && d.task != NormTask::Sums)
+    return c.fail("only statistics and sums can be accumulated");
+  if (!(d.epsilon >= 0.f)) return c.fail("epsilon is " + std::to_string(d.epsilon) + ", wanted at least 0");
+  const bool backward = d.task >= NormTask::Sums;
+  const bool applies = d.task == NormTask::Apply || d.task == NormTask::Normalize;
+  const std::size_t own = d.task == NormTask::Statistics                             ? 3
+                          : d.task == NormTask::Data || d.task == NormTask::Gradient ? 8
+                                                                                     : 6;
+  if (!applies && !d.post.empty()) return c.fail("only what writes dst takes post-ops");
+  KOVAR_TRY(applies ? c.countWithProgram(d.post, own, 5) : c.count(own));
+  const std::size_t src = backward ? 1 : 0;
+  KOVAR_TRY(c.rank(src, "src", 4));
+  if (backward) KOVAR_TRY(c.sameDims(0, "diffDst", src, "src"));
+  const std::int64_t channels = c[src].dim(3);
+  KOVAR_TRY(c.dims(src + 1, "mean", {-1, 1, 1, -1}));
+  const std::int64_t regions = c[src + 1].dim(0), groups = c[src + 1].dim(3);
+  if (regions != 1 && regions != c[src].dim(0))
+    return c.fail("mean is " + c[src + 1].text() + ", wanted extent 1 or that of src on axis 0");
+  if (channels % groups != 0)
+    return c.fail("mean is " + c[src + 1].text() + ": its last extent must divide the channels of src " +
+                  c[src].text());
+  KOVAR_TRY(c.sameDims(src + 2, "variance", src + 1, "mean"));
+  const auto vector = [&](std::size_t i, const char* name, std::int64_t first, bool written) -> Status {
+    KOVAR_TRY(c.dims(i, name, {first, 1, 1, channels}));
+    KOVAR_TRY(c.type(i, name, DType::F32));
+    return written ? c.written(i, name) : Status{};
+  };
+  for (std::size_t i = src + 1; i < src + 3; ++i) {
+    KOVAR_TRY(c.type(i, i == src + 1 ? "mean" : "variance", DType::F32));
+    if (d.task == NormTask::Statistics || d.task == NormTask::Normalize)
+      KOVAR_TRY(c.written(i, i == src + 1 ? "mean" : "variance"));
+  }
+  KOVAR_TRY(c.real(src, "src"));
+  if (backward) KOVAR_TRY(c.real(0, "diffDst"));
+  if (applies) {
+    KOVAR_TRY(vector(3, "gamma", 1, false));
+    KOVAR_TRY(vector(4, "beta", 1, false));
+    KOVAR_TRY(c.sameDims(5, "dst", 0, "src"));
+    KOVAR_TRY(c.real(5, "dst"));
+    return c.written(5, "dst");
+  }
+  if (!backward) return {};
+  const bool sums = d.task != NormTask::Data;
+  const std::size_t gamma = d.task == NormTask::Sums ? 3 : 4;  // diffGamma and diffBeta follow it
+  if (gamma == 4) KOVAR_TRY(vector(4, "gamma", 1, false));
+  KOVAR_TRY(vector(gamma + 1, "diffGamma", regions, sums));
+  KOVAR_TRY(vector(gamma + 2, "diffBeta", regions, sums));
+  if (gamma == 3) return {};
+  KOVAR_TRY(c.sameDims(7, "diffSrc", 1, "src"));
+  KOVAR_TRY(c.real(7, "diffSrc"));
+  return c.written(7, "diffSrc");
+}
+
+Status check(const LocalNorm& d, const Checker& c) {
+  if (d.direction == Direction::Weights) return c.fail("there is no weight gradient");
+  if (d.kind > LocalNormKind::Contrast) return c.fail("kind is not one of cross-channel, spatial, contrast");
+  if (d.channels < 1) return c.fail("channels is " + std::to_string(d.channels) + ", wanted at least 1");
+  KOVAR_TRY(c.window(d.y, "y"));
+  KOVAR_TRY(c.window(d.x, "x"));
+  if (d.y.stride != 1 || d.x.stride != 1 || d.y.dilation != 1 || d.x.dilation != 1)
+    return c.fail("windows have strides and dilations of 1");
+  const bool forward = d.direction == Direction::Forward;
+  KOVAR_TRY(c.count(forward ? 2 : 3));
+  const std::size_t src = forward ? 0 : 1, windows = forward ? 1 : 0;
+  const char* name = forward ? "dst" : "diffDst";
+  KOVAR_TRY(c.rank(src, "src", 4));
+  KOVAR_TRY(c.dims(windows, name, {c[src].dim(0), -1, -1, c[src].dim(3)}));
+  if (d.kind == LocalNormKind::CrossChannel) {
+    if (d.y != Window{} || d.x != Window{}) return c.fail("a cross-channel normalization has windows of one tap");
+    KOVAR_TRY(c.sameDims(windows, name, src, "src"));
+  }
+  KOVAR_TRY(c.real(src, "src"));
+  KOVAR_TRY(c.real(windows, name));
+  if (forward) return c.written(1, "dst");
+  KOVAR_TRY(c.sameDims(2, "diffSrc", 1, "src"));
+  KOVAR_TRY(c.real(2, "diffSrc"));
+  return c.written(2, "diffSrc");
+}
+
 Status check(const Call&, const Checker&) { return {}; }
 
 }  // namespace

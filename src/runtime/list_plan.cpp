@@ -46,7 +46,8 @@ base::Result<std::shared_ptr<const ListPlan>> planList(DeviceState& device, cons
     auto prepared = device.prepare(plan->list.ops[i].prim, views);
     if (!prepared.ok())
       return base::Failure{"operation #" + std::to_string(i) + " (" + prim::textOf(plan->list.ops[i].prim) +
-                           "): " + prepared.failure().text};
+                           ") cannot run on device " + device.identifier + ": " + prepared.failure().text +
+                           (device.identifier == "cpu" ? "" : "; use another device (the cpu runs every operation)")};
     scratch = std::max(scratch, (*prepared)->scratchBytes);
     if (base::traceEnabled("dispatch")) traceDispatch(plan->list, i, **prepared);
     plan->plans.push_back(std::move(*prepared));

@@ -19,12 +19,6 @@ namespace {
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
-struct Misuse {
-  const char* name;
-  std::function<void()> use;
-  std::string message;
-};
-
 std::string pathIn(const base::io::TemporaryFolder& folder, const std::string& name, const std::string& bytes) {
   std::ofstream(folder.file(name), std::ios::binary) << bytes;
   return folder.file(name);
@@ -541,7 +535,8 @@ std::vector<Misuse> misuses(const base::io::TemporaryFolder& folder) {
 TEST(Errors, EveryWrongUseGivesItsMessage) {
   const base::io::TemporaryFolder folder;
   std::set<std::string> names;
-  const std::vector<Misuse> table = misuses(folder);
+  std::vector<Misuse> table = misuses(folder);
+  for (Misuse& m : normalizationMisuses()) table.push_back(std::move(m));
   EXPECT_GE(table.size(), 100u);
   for (const Misuse& m : table) {
     EXPECT_TRUE(names.insert(m.name).second) << m.name << " stands twice";

@@ -10,6 +10,15 @@
 
 namespace kovar::test {
 
+/// One wrong use and its message.
+struct Misuse {
+  const char* name;
+  std::function<void()> use;
+  std::string message;
+};
+/// Those of normalizations.
+std::vector<Misuse> normalizationMisuses();
+
 inline Ref<MTL::Device> device() { return MTL::deviceNamed("cpu"); }
 /// One that plans and computes nothing.
 inline Ref<MTL::Device> otherDevice() { return MTL::deviceNamed("null"); }

@@ -97,6 +97,29 @@ TEST(Examples, OwnKernelKeepsTheStrongest) {
     }
 }
 
+TEST(Examples, NormalizationEvensOutThePictureAndPrintsItsStatistics) {
+  const TemporaryFolder folder;
+  const Ended ended = run("normalization", cat() + " " + folder.file("even.png"));
+  ASSERT_EQ(ended.status, 0) << ended.said;
+  const Picture photo = read(cat()), drawn = read(folder.file("even.png"));
+  ASSERT_EQ(drawn.channels, photo.channels);
+  const auto channels = static_cast<std::size_t>(photo.channels);
+  const double count = static_cast<double>(photo.pixels.size() / channels);
+  for (std::size_t c = 0; c < channels; ++c) {
+    double mean = 0, squares = 0, even = 0;
+    for (std::size_t i = c; i < photo.pixels.size(); i += channels) {
+      mean += photo.pixels[i] / 255.0 / count;
+      even += drawn.pixels[i] / 255.0 / count;
+    }
+    for (std::size_t i = c; i < photo.pixels.size(); i += channels)
+      squares += (photo.pixels[i] / 255.0 - mean) * (photo.pixels[i] / 255.0 - mean) / count;
+    std::array<char, 96> line;
+    std::snprintf(line.data(), line.size(), "channel %zu: mean %.4f, variance %.4f\n", c, mean, squares);
+    EXPECT_THAT(ended.said, HasSubstr(line.data()));
+    EXPECT_NEAR(even, 0.5, 0.05) << "about a middle gray";
+  }
+}
+
 TEST(Examples, DigitClassifierLearns) {
   const Ended ended = run("digit_classifier", std::string(KOVAR_SOURCE_DIR) + "/data/mnist 40");
   ASSERT_EQ(ended.status, 0) << ended.said;

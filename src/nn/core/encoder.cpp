@@ -202,9 +202,7 @@ void Encoder::addSource(Call& call, std::size_t index, Images images, const MTL:
   call.geometry.push_back(g);
 }
 
-void Encoder::encode(std::span<const Images> sources, const MPS::StateBatch& states, Images destinations, bool batch,
-                     bool automatic) {
-  const std::size_t count = destinations.size();
+void Encoder::checkSources(std::span<const Images> sources, std::size_t count, const char* of) const {
   if (sources.size() != kernel_.sources_.size())
     refuse(std::to_string(sources.size()) + " source images given, the kernel reads " +
            std::to_string(kernel_.sources_.size()));
@@ -215,8 +213,8 @@ void Encoder::encode(std::span<const Images> sources, const MPS::StateBatch& sta
                              : i == 1            ? "secondary source"
                                                  : "source " + std::to_string(i);
     if (sources[i].size() != count)
-      refuse(std::to_string(sources[i].size()) + " images as " + role + ", " + std::to_string(count) +
-             " as destination; counts must match");
+      refuse(std::to_string(sources[i].size()) + " images as " + role + ", " + std::to_string(count) + " " + of +
+             "; counts must match");
     checkBatch(sources[i], role, MTL::TextureUsage::ShaderRead);
     for (const std::ptrdiff_t offset : {kernel_.sources_[i].offset.x, kernel_.sources_[i].offset.y})
       if (offset < -kFarthest || offset > kFarthest)
@@ -226,6 +224,23 @@ void Encoder::encode(std::span<const Images> sources, const MPS::StateBatch& sta
       refuse("edge mode " + std::to_string(static_cast<std::size_t>(kernel_.sources_[i].edgeMode)) +
              " is not one this kernel knows; use Zero or Clamp");
   }
+}
+
+void Encoder::encodeReading(std::span<const Images> sources) {
+  checkSources(sources, sources.empty() ? 0 : sources[0].size(), "as first source");
+  Transaction transaction(list_.state());
+  const MPS::StateBatch states;
+  Call call{list_, {}, {}, {}, states, {}, true};
+  for (std::size_t i = 0; i < sources.size(); ++i) addSource(call, i, sources[i], {}, true);
+  kernel_.doEncode(call);
+  transaction.done();
+  for (const auto& s : sources) Access::chargeRead(s);
+}
+
+void Encoder::encode(std::span<const Images> sources, const MPS::StateBatch& states, Images destinations, bool batch,
+                     bool automatic) {
+  const std::size_t count = destinations.size();
+  checkSources(sources, count, "as destination");
   checkBatch(destinations, "destination", MTL::TextureUsage::ShaderWrite);
   checkStates(states, count);
   checkAliasing(sources, destinations);

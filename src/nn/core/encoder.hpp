@@ -1,6 +1,7 @@
 #pragma once
 // The one way in which every encode of an image kernel goes: check, size, allocate, gather, lower, scatter, charge.
 
+#include <initializer_list>
 #include <optional>
 #include <span>
 #include <string>
@@ -19,7 +20,14 @@ class Encoder {
   void encode(std::span<const Images> sources, const MPS::StateBatch& states, Images destinations, bool batch,
               bool automatic = false);
 
+  /// Of whole images, by a kernel that writes no image: its doEncode gets a call without destination.
+  void encodeReading(std::span<const Images> sources);
+  void encodeReading(std::initializer_list<Images> sources) {
+    encodeReading(std::span(sources.begin(), sources.size()));
+  }
+
  private:
+  void checkSources(std::span<const Images> sources, std::size_t count, const char* of) const;
   [[noreturn]] void refuse(const std::string& text) const;
   void checkImage(const MPS::Image& image, const std::string& role, MTL::TextureUsage use) const;
   void checkBatch(Images images, const std::string& role, MTL::TextureUsage use) const;

@@ -11,6 +11,8 @@ prim::Program* postOf(prim::Prim& p) {
     return c->direction == prim::Direction::Weights || c->accumulate ? nullptr : &c->post;
   if (auto* m = std::get_if<prim::Matmul>(&p)) return m->accumulate || m->rowSum ? nullptr : &m->post;
   if (auto* l = std::get_if<prim::Pool>(&p)) return l->direction == prim::Direction::Forward ? &l->post : nullptr;
+  if (auto* n = std::get_if<prim::Norm>(&p))
+    return n->task == prim::NormTask::Apply || n->task == prim::NormTask::Normalize ? &n->post : nullptr;
   return nullptr;
 }
 
@@ -19,6 +21,7 @@ std::uint32_t destinationOf(const prim::Prim& p) {
   if (const auto* c = std::get_if<prim::Conv>(&p))
     return c->direction == prim::Direction::Data ? 2 : 2 + (c->bias ? 1 : 0);
   if (const auto* m = std::get_if<prim::Matmul>(&p)) return 2 + (m->bias ? 1 : 0);
+  if (std::holds_alternative<prim::Norm>(p)) return 5;
   return 1;
 }
 

@@ -5,6 +5,7 @@
 #include "kovar/MPS/NN/CNNDropoutNode.hpp"
 #include "kovar/MPS/NN/CNNLossNode.hpp"
 #include "kovar/MPS/NN/CNNNeuronNode.hpp"
+#include "kovar/MPS/NN/CNNNormalizationNode.hpp"
 #include "kovar/MPS/NN/CNNPoolingNode.hpp"
 #include "kovar/MPS/NN/CNNSoftMaxNode.hpp"
 #include "kovar/MPS/NN/NNArithmeticNode.hpp"

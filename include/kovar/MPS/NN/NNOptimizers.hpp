@@ -6,6 +6,7 @@
 
 #include "kovar/MPS/Core/Kernel.hpp"
 #include "kovar/MPS/Core/Matrix.hpp"
+#include "kovar/MPS/NN/CNNBatchNormalization.hpp"
 #include "kovar/MPS/NN/CNNConvolution.hpp"
 
 namespace kovar::nn {
@@ -128,6 +129,17 @@ class NNOptimizerStochasticGradientDescent final : public NNOptimizer {
               const std::vector<Ref<Vector>>& inputMomentumVectors,
               const Ref<CNNConvolutionWeightsAndBiasesState>& resultState);
 
+  /// gamma and beta of a batch normalization, with gradients and values of one state or of two.
+  void encode(const Ref<MTL::CommandBuffer>& commandBuffer,
+              const Ref<CNNBatchNormalizationState>& batchNormalizationState,
+              const std::vector<Ref<Vector>>& inputMomentumVectors,
+              const Ref<CNNNormalizationGammaAndBetaState>& resultState);
+  void encode(const Ref<MTL::CommandBuffer>& commandBuffer,
+              const Ref<CNNBatchNormalizationState>& batchNormalizationGradientState,
+              const Ref<CNNBatchNormalizationState>& batchNormalizationSourceState,
+              const std::vector<Ref<Vector>>& inputMomentumVectors,
+              const Ref<CNNNormalizationGammaAndBetaState>& resultState);
+
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
   const char* className() const override { return "NNOptimizerStochasticGradientDescent"; }
@@ -160,6 +172,17 @@ class NNOptimizerRMSProp final : public NNOptimizer {
               const Ref<CNNConvolutionWeightsAndBiasesState>& convolutionSourceState,
               const std::vector<Ref<Vector>>& inputSumOfSquaresVectors,
               const Ref<CNNConvolutionWeightsAndBiasesState>& resultState);
+
+  /// gamma and beta of a batch normalization, with gradients and values of one state or of two.
+  void encode(const Ref<MTL::CommandBuffer>& commandBuffer,
+              const Ref<CNNBatchNormalizationState>& batchNormalizationState,
+              const std::vector<Ref<Vector>>& inputSumOfSquaresVectors,
+              const Ref<CNNNormalizationGammaAndBetaState>& resultState);
+  void encode(const Ref<MTL::CommandBuffer>& commandBuffer,
+              const Ref<CNNBatchNormalizationState>& batchNormalizationGradientState,
+              const Ref<CNNBatchNormalizationState>& batchNormalizationSourceState,
+              const std::vector<Ref<Vector>>& inputSumOfSquaresVectors,
+              const Ref<CNNNormalizationGammaAndBetaState>& resultState);
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
@@ -220,6 +243,32 @@ class NNOptimizerAdam final : public NNOptimizer {
               const std::vector<Ref<Vector>>& inputVelocityVectors,
               const std::vector<Ref<Vector>>& maximumVelocityVectors,
               const Ref<CNNConvolutionWeightsAndBiasesState>& resultState);
+
+  /// gamma and beta of a batch normalization, with gradients and values of one state or of two.
+  void encode(const Ref<MTL::CommandBuffer>& commandBuffer,
+              const Ref<CNNBatchNormalizationState>& batchNormalizationState,
+              const std::vector<Ref<Vector>>& inputMomentumVectors,
+              const std::vector<Ref<Vector>>& inputVelocityVectors,
+              const Ref<CNNNormalizationGammaAndBetaState>& resultState);
+  void encode(const Ref<MTL::CommandBuffer>& commandBuffer,
+              const Ref<CNNBatchNormalizationState>& batchNormalizationGradientState,
+              const Ref<CNNBatchNormalizationState>& batchNormalizationSourceState,
+              const std::vector<Ref<Vector>>& inputMomentumVectors,
+              const std::vector<Ref<Vector>>& inputVelocityVectors,
+              const Ref<CNNNormalizationGammaAndBetaState>& resultState);
+  void encode(const Ref<MTL::CommandBuffer>& commandBuffer,
+              const Ref<CNNBatchNormalizationState>& batchNormalizationState,
+              const std::vector<Ref<Vector>>& inputMomentumVectors,
+              const std::vector<Ref<Vector>>& inputVelocityVectors,
+              const std::vector<Ref<Vector>>& maximumVelocityVectors,
+              const Ref<CNNNormalizationGammaAndBetaState>& resultState);
+  void encode(const Ref<MTL::CommandBuffer>& commandBuffer,
+              const Ref<CNNBatchNormalizationState>& batchNormalizationGradientState,
+              const Ref<CNNBatchNormalizationState>& batchNormalizationSourceState,
+              const std::vector<Ref<Vector>>& inputMomentumVectors,
+              const std::vector<Ref<Vector>>& inputVelocityVectors,
+              const std::vector<Ref<Vector>>& maximumVelocityVectors,
+              const Ref<CNNNormalizationGammaAndBetaState>& resultState);
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
