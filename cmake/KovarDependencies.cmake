@@ -30,10 +30,17 @@ if(KOVAR_WITH_ONEDNN AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
 endif()
 
 if(KOVAR_WITH_CUDA)
-  file(GLOB_RECURSE kovar_cuda_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/backend/cuda/*.cu")
-  if(NOT kovar_cuda_sources)
-    message(FATAL_ERROR "KOVAR_WITH_CUDA=ON: this version has no CUDA back end (src/backend/cuda); configure with OFF")
+  # Machine code for Hopper, and PTX that newer GPUs translate when the program starts.
+  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+    set(CMAKE_CUDA_ARCHITECTURES 90)
   endif()
+  set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
   enable_language(CUDA)
   find_package(CUDAToolkit 13 REQUIRED)
+  # Headers alone: the libraries are found when the program runs.
+  find_path(KOVAR_CUDNN_INCLUDE cudnn_backend.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+  if(NOT KOVAR_CUDNN_INCLUDE)
+    message(FATAL_ERROR "KOVAR_WITH_CUDA=ON: cudnn_backend.h was not found; install cuDNN 9's headers (package cudnn9-cuda-13) "
+                        "or set KOVAR_CUDNN_INCLUDE to their folder")
+  endif()
 endif()

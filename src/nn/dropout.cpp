@@ -39,8 +39,9 @@ std::vector<std::byte> CNNDropoutGradientState::maskData() {
   if (!mask_) return {};
   if (mask_->madeTemporary())
     base::raise(described() + ".maskData: the host cannot reach a temporary state; make the state with resultState");
-  const std::byte* first = base::unwrap(mask_->data()) + firstElement_;
-  return {first, first + elements_};
+  std::vector<std::byte> mask(elements_);
+  base::unwrap(mask_->read(firstElement_, mask.data(), mask.size()));
+  return mask;
 }
 
 CNNDropout::CNNDropout(const Ref<MTL::Device>& device, float keepProbability, std::size_t seed,

@@ -42,7 +42,9 @@ const char* nameOf(MPS::DataType type) {
   }
 }
 
-float* floatsOf(const rt::StorageRef& storage) { return reinterpret_cast<float*>(base::unwrap(storage->data())); }
+void writeFloats(const rt::StorageRef& storage, const std::vector<float>& values) {
+  base::unwrap(storage->write(0, values.data(), values.size() * sizeof(float)));
+}
 
 }  // namespace
 
@@ -135,28 +137,28 @@ std::shared_ptr<WeightsVersion> WeightsCell::read(const std::string& who) const 
 
   auto v = newVersion();
   const auto outputs = static_cast<std::size_t>(shape().outputs), taps = static_cast<std::size_t>(shape().taps());
-  float* raw = floatsOf(v->rawWeights);
+  std::vector<float> raw(outputs * taps), rawBiases(outputs);
   if (type == MPS::DataType::Float32) {
-    std::memcpy(raw, weights, shape().weightBytes());
+    std::memcpy(raw.data(), weights, shape().weightBytes());
   } else {
     const auto* half = static_cast<const std::uint16_t*>(weights);
     for (std::size_t i = 0; i < outputs * taps; ++i) raw[i] = maths::floatFromHalf(half[i]);
   }
-  if (biases) std::memcpy(floatsOf(v->rawBiases), biases, shape().biasBytes());
+  if (biases) std::memcpy(rawBiases.data(), biases, shape().biasBytes());
   v->hasBiases = biases != nullptr;
-
-  float* used = floatsOf(v->weights);
   if (foldsBatchNorm()) {
+    writeFloats(v->rawWeights, raw);
+    writeFloats(v->rawBiases, rawBiases);
     const WeightsConstants& k = constants_;
-    float* b = floatsOf(v->biases);
-    const float* rawB = floatsOf(v->rawBiases);
     for (std::size_t c = 0; c < outputs; ++c) {
-      for (std::size_t i = 0; i < taps; ++i) used[c * taps + i] = raw[c * taps + i] * k.scaleValues[c];
-      b[c] = rawB[c] * k.scaleValues[c] + k.shiftValues[c];
+      for (std::size_t i = 0; i < taps; ++i) raw[c * taps + i] *= k.scaleValues[c];
+      rawBiases[c] = rawBiases[c] * k.scaleValues[c] + k.shiftValues[c];
     }
   }
   if (constants_.roundsToHalf)
-    for (std::size_t i = 0; i < outputs * taps; ++i) used[i] = maths::floatFromHalf(maths::halfFromFloat(used[i]));
+    for (float& w : raw) w = maths::floatFromHalf(maths::halfFromFloat(w));
+  writeFloats(v->weights, raw);
+  writeFloats(v->biases, rawBiases);
   return v;
 }
 

@@ -44,14 +44,16 @@ class Derived {
     std::scoped_lock lock(mutex_);
     forms_.emplace_back(key, std::move(form));
   }
-  void clear() {
+  using Forms = std::vector<std::pair<std::uint64_t, std::shared_ptr<const void>>>;
+  /// Forgets all forms; whoever has started work that uses them keeps what comes back until that work is done.
+  Forms clear() {
     std::scoped_lock lock(mutex_);
-    forms_.clear();
+    return std::exchange(forms_, {});
   }
 
  private:
   mutable std::mutex mutex_;
-  std::vector<std::pair<std::uint64_t, std::shared_ptr<const void>>> forms_;
+  Forms forms_;
 };
 
 /// One argument at run time: the storage's first byte (the view's offset is not yet applied) and its derived forms.
@@ -99,6 +101,28 @@ class Stream {
 };
 using StreamRef = std::unique_ptr<Stream>;
 
+/// One operation of a list, ready to start. Its spans stay valid until the call that takes it returns.
+struct Work {
+  const Plan* plan = nullptr;
+  Invocation invocation;
+};
+
+/// What a device keeps of a list to start it faster the next time: a recorded graph. Used by one queue.
+class Replay {
+ public:
+  virtual ~Replay() = default;
+};
+using ReplayRef = std::shared_ptr<Replay>;
+
+/// A point of a stream's work that another thread can wait for.
+class Fence {
+ public:
+  virtual ~Fence() = default;
+  /// Returns when all work before this point has run; late faults come back here.
+  virtual base::Status wait() = 0;
+};
+using FenceRef = std::unique_ptr<Fence>;
+
 struct Caps {
   std::string name;               ///< for people, e.g. the processor's name
   std::string isa;                ///< instruction set or compute capability chosen at run time
@@ -118,12 +142,23 @@ class Backend {
   virtual base::Result<MemoryRef> allocate(std::size_t bytes, bool zeroed) = 0;
   virtual base::Status copyIn(Memory& dst, std::size_t offset, const void* src, std::size_t bytes) = 0;
   virtual base::Status copyOut(void* dst, const Memory& src, std::size_t offset, std::size_t bytes) = 0;
+  /// Host memory, zero-filled, that the stream copies below are quick with.
+  virtual base::Result<MemoryRef> allocateStaging(std::size_t bytes);
+  /// The same copies in the order of a stream's work; they have run after synchronize(), until then the host's side
+  /// must stay as it is. Addresses are those that Invocation has.
+  virtual base::Status copyIn(Stream& stream, std::byte* device, const void* host, std::size_t bytes);
+  virtual base::Status copyOut(Stream& stream, void* host, const std::byte* device, std::size_t bytes);
   virtual base::Result<PlanRef> prepare(const Prim& prim, std::span<const View> args,
                                         const PrepareOptions& options) = 0;
   /// Names of the implementations that prepare() would try, in order.
   virtual std::vector<std::string> candidates(const Prim& prim) const = 0;
   virtual base::Result<StreamRef> makeStream() = 0;
   virtual base::Status enqueue(Stream& stream, const Plan& plan, const Invocation& invocation) = 0;
+  /// Starts a whole list that has neither calls nor predicates. `replay` is what this function left there when the same
+  /// list ran before, null the first time; arguments and scalars may differ from run to run.
+  virtual base::Status enqueueAll(Stream& stream, std::span<const Work> list, ReplayRef& replay);
+  /// Null when everything enqueued has run already.
+  virtual base::Result<FenceRef> fence(Stream& stream);
   /// Waits until everything enqueued has run; late faults come back here.
   virtual base::Status synchronize(Stream& stream) = 0;
   virtual void setThreadCount(int) {}

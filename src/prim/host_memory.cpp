@@ -82,4 +82,26 @@ base::Status copyFromHost(void* dst, const Memory& src, std::size_t offset, std:
   return {};
 }
 
+base::Status Backend::enqueueAll(Stream& stream, std::span<const Work> list, ReplayRef&) {
+  for (const Work& work : list) KOVAR_TRY(enqueue(stream, *work.plan, work.invocation));
+  return {};
+}
+
+base::Result<FenceRef> Backend::fence(Stream& stream) {
+  KOVAR_TRY(synchronize(stream));
+  return FenceRef();
+}
+
+base::Result<MemoryRef> Backend::allocateStaging(std::size_t bytes) { return allocateHost(bytes, true); }
+
+base::Status Backend::copyIn(Stream&, std::byte* device, const void* host, std::size_t bytes) {
+  if (bytes != 0) std::memcpy(device, host, bytes);
+  return {};
+}
+
+base::Status Backend::copyOut(Stream&, void* host, const std::byte* device, std::size_t bytes) {
+  if (bytes != 0) std::memcpy(host, device, bytes);
+  return {};
+}
+
 }  // namespace kovar::prim

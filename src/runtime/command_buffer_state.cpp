@@ -184,17 +184,37 @@ void CommandBufferState::run(QueueState& queue) {
     std::scoped_lock lock(mutex_);
     times_.kernelStart = now();
   }
-  base::Status result;
+  base::Result<Started> started = base::Failure{};
   try {
-    result = execute(queue);
+    started = execute(queue);
   } catch (const std::exception& e) {
-    result = base::Failure{named(label) + ": " + e.what()};
+    started = base::Failure{named(label) + ": " + e.what()};
   }
+  if (!started.ok()) {
+    setError(started.failure().text);
+    // What was started before the failure may still use the list's memory. A second error is the first one's echo.
+    static_cast<void>(queue.synchronize());
+    started = Started{};
+  }
+  // Buffers end in the order of the queue: behind those that the device has not finished.
+  if ((*started).fence == nullptr && !queue.completesLater()) return ended({});
+  // std::function wants what can be copied.
+  auto kept = std::make_shared<Started>(std::move(*started));
+  prim::FenceRef fence = std::move(kept->fence);
+  queue.completeLater(std::move(fence),
+                      [self = shared_from_this(), kept](base::Status status) { self->ended(std::move(status)); });
+}
+
+void CommandBufferState::ended(base::Status result) {
   if (!result.ok()) setError(result.failure().text);
+  {
+    std::scoped_lock lock(mutex_);
+    times_.gpuEnd = now();
+  }
   finish();
 }
 
-base::Status CommandBufferState::execute(QueueState& queue) {
+base::Result<Started> CommandBufferState::execute(QueueState& queue) {
   KOVAR_TRY_ASSIGN(std::shared_ptr<const ListPlan> plan, findOrPlan(*device(), list_));
   {
     std::scoped_lock lock(mutex_);
@@ -207,10 +227,7 @@ base::Status CommandBufferState::execute(QueueState& queue) {
     device()->handlers.post([self = shared_from_this()] {
       for (auto& handler : std::exchange(self->scheduled_, {})) handler(*self);
     });
-  base::Status result = executeList(queue, *plan, list_, storages_, calls_);
-  std::scoped_lock lock(mutex_);
-  times_.gpuEnd = now();
-  return result;
+  return executeList(queue, plan, list_, storages_, calls_);
 }
 
 void CommandBufferState::finish() {

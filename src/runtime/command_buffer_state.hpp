@@ -23,6 +23,7 @@ class CommandQueue;
 namespace kovar::rt {
 
 class QueueState;
+struct Started;
 
 struct PredicateRef {
   StorageRef storage;
@@ -104,7 +105,8 @@ class CommandBufferState : public std::enable_shared_from_this<CommandBufferStat
   std::int32_t predicateSet(std::span<const PredicateRef> predicates);
   void setError(const std::string& text);
   void finish();
-  base::Status execute(QueueState& queue);
+  base::Result<Started> execute(QueueState& queue);
+  void ended(base::Status result);
 
   Ref<MTL::CommandQueue> handle_;  // a buffer retains its queue
   std::shared_ptr<QueueState> queue_;

@@ -42,7 +42,7 @@ Ref<Buffer> Device::newBuffer(std::size_t length, StorageMode mode) {
 Ref<Buffer> Device::newBuffer(const void* bytes, std::size_t length, StorageMode mode) {
   if (!bytes) base::raise("Device.newBuffer: bytes is null; give the bytes to copy or use newBuffer(length)");
   Ref<Buffer> buffer = newBuffer(length, mode);
-  std::memcpy(base::unwrap(Access::storage(buffer)->data()), bytes, length);
+  base::unwrap(Access::storage(buffer)->write(0, bytes, length));
   return buffer;
 }
 

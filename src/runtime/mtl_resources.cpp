@@ -28,8 +28,7 @@ Buffer::Buffer(Ref<Device> device, std::size_t length, StorageMode mode, std::sh
 
 void* Buffer::contents() {
   if (storageMode_ == StorageMode::Private || storage_->temporary()) return nullptr;
-  storage_->derived.clear();  // the host may write through the pointer
-  return base::unwrap(storage_->data());
+  return base::unwrap(storage_->hostData());
 }
 
 void Buffer::didModifyRange(std::size_t location, std::size_t length) {

@@ -1,5 +1,6 @@
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include "base/edge.hpp"
 #include "base/range.hpp"
@@ -93,22 +94,29 @@ void Texture::check(const char* what, const Region& region, std::size_t mipmapLe
                 std::to_string(height()));
 }
 
-std::byte* Texture::texel(std::size_t slice, std::size_t x, std::size_t y) const {
+std::size_t Texture::texel(std::size_t slice, std::size_t x, std::size_t y) const {
   const std::size_t elementBytes = bytesPerTexel(pixelFormat()) / lanesOf(pixelFormat());
   const std::size_t image = layout_.firstImage + slice / layout_.slicesPerImage;
   const std::size_t lane = layout_.firstLane + 4 * (slice % layout_.slicesPerImage);
   const std::size_t pixel = (image * height() + y) * width() + x;
-  return base::unwrap(storage_->data()) + (pixel * layout_.pixelLanes + lane) * elementBytes;
+  return (pixel * layout_.pixelLanes + lane) * elementBytes;
 }
 
 void Texture::getBytes(void* pixelBytes, std::size_t bytesPerRow, std::size_t, Region region, std::size_t mipmapLevel,
                        std::size_t slice) {
   check("getBytes", region, mipmapLevel, slice);
+  if (region.size.width == 0) return;
   const std::size_t texelBytes = bytesPerTexel(pixelFormat());
-  for (std::size_t y = 0; y < region.size.height; ++y)
+  std::vector<std::byte> row;
+  for (std::size_t y = 0; y < region.size.height; ++y) {
+    const std::size_t first = texel(slice, region.origin.x, region.origin.y + y),
+                      last = texel(slice, region.origin.x + region.size.width - 1, region.origin.y + y);
+    row.resize(last - first + texelBytes);
+    base::unwrap(storage_->read(first, row.data(), row.size()));
     for (std::size_t x = 0; x < region.size.width; ++x)
       std::memcpy(static_cast<std::byte*>(pixelBytes) + y * bytesPerRow + x * texelBytes,
-                  texel(slice, region.origin.x + x, region.origin.y + y), texelBytes);
+                  row.data() + texel(slice, region.origin.x + x, region.origin.y + y) - first, texelBytes);
+  }
 }
 
 void Texture::getBytes(void* pixelBytes, std::size_t bytesPerRow, Region region, std::size_t mipmapLevel) {
@@ -118,12 +126,21 @@ void Texture::getBytes(void* pixelBytes, std::size_t bytesPerRow, Region region,
 void Texture::replaceRegion(Region region, std::size_t mipmapLevel, std::size_t slice, const void* pixelBytes,
                             std::size_t bytesPerRow, std::size_t) {
   check("replaceRegion", region, mipmapLevel, slice);
+  if (region.size.width == 0) return;
   const std::size_t texelBytes = bytesPerTexel(pixelFormat());
-  for (std::size_t y = 0; y < region.size.height; ++y)
+  std::vector<std::byte> row;
+  for (std::size_t y = 0; y < region.size.height; ++y) {
+    const std::size_t first = texel(slice, region.origin.x, region.origin.y + y),
+                      last = texel(slice, region.origin.x + region.size.width - 1, region.origin.y + y);
+    row.resize(last - first + texelBytes);
+    // Other slices of the pixels lie between.
+    if (layout_.pixelLanes * bytesPerTexel(pixelFormat()) / lanesOf(pixelFormat()) != texelBytes)
+      base::unwrap(storage_->read(first, row.data(), row.size()));
     for (std::size_t x = 0; x < region.size.width; ++x)
-      std::memcpy(texel(slice, region.origin.x + x, region.origin.y + y),
+      std::memcpy(row.data() + texel(slice, region.origin.x + x, region.origin.y + y) - first,
                   static_cast<const std::byte*>(pixelBytes) + y * bytesPerRow + x * texelBytes, texelBytes);
-  storage_->derived.clear();
+    base::unwrap(storage_->write(first, row.data(), row.size()));
+  }
 }
 
 void Texture::replaceRegion(Region region, std::size_t mipmapLevel, const void* pixelBytes, std::size_t bytesPerRow) {

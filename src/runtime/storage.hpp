@@ -37,8 +37,20 @@ class Storage {
   bool promotable() const { return promotable_; }
   std::shared_ptr<CommandBufferState> owner() const { return owner_.lock(); }
 
-  /// The bytes; allocates on first use. Fails when there is no memory.
+  /// The bytes as the device sees them; allocates on first use. Fails when there is no memory.
   base::Result<std::byte*> data();
+
+  // --- the host's side: the same bytes where the device's memory is the host's, else copies -------------------------
+  /// Copies bytes out or in, now. The host must know that no list at work uses them.
+  base::Status read(std::size_t offset, void* to, std::size_t bytes);
+  base::Status write(std::size_t offset, const void* from, std::size_t bytes);
+  /// An address that the host may keep: the bytes themselves, or a twin in host memory. Lists that use the storage
+  /// upload the twin before they run and write it back if they wrote the storage.
+  base::Result<std::byte*> hostData();
+  /// The twin goes up (or comes back) in the stream's order; nothing without a twin.
+  base::Status upload(prim::Stream& stream);
+  base::Status writeBack(prim::Stream& stream);
+
   bool allocated() const { return data_.load(std::memory_order_acquire) != nullptr; }
   /// Drops the contents: the next use starts from zeroes.
   void discard();
@@ -59,8 +71,12 @@ class Storage {
   bool promotable_ = false;
   std::atomic<bool> pinned_{false};
   std::mutex mutex_;
-  prim::MemoryRef memory_;
+  base::Status inRange(const char* what, std::size_t offset, std::size_t bytes) const;
+
+  prim::MemoryRef memory_, twinMemory_;
   std::atomic<std::byte*> data_{nullptr};
+  std::atomic<std::byte*> twin_{nullptr};
+  std::byte* external_ = nullptr;  // the caller's memory
   std::function<void(void*, std::size_t)> deallocator_;
 };
 

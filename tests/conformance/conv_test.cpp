@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "conformance/device_case.hpp"
+#include "conformance/devices.hpp"
 #include "support/compare.hpp"
 
 namespace kovar::test {
@@ -164,20 +165,19 @@ oracle::Result afterProgram(oracle::Result v, const std::vector<double>& other, 
   return v;
 }
 
-class Devices {
- public:
-  std::vector<prim::Backend*> all() const { return {one_.get(), two_.get()}; }
-  prim::Backend& one() const { return *one_; }
-
- private:
-  std::unique_ptr<prim::Backend> one_ = cpu::makeCpuBackend(1), two_ = cpu::makeCpuBackend(2);
-};
-
 std::vector<float> clampedTo(DType t, std::vector<double>& expected) {
   if (t == DType::Unorm8 || t == DType::Unorm16)
     for (double& v : expected) v = std::clamp(v, 0.0, 1.0);
   return {};
 }
+
+double workOf(const Problem& p) {
+  return static_cast<double>(p.n * p.hd * p.wd * p.co) * static_cast<double>(p.ci / p.desc.groups) * p.desc.y.kernel *
+         p.desc.x.kernel;
+}
+
+/// Narrow multiplications: TF32 or float16 operands and a result rounded before its program, at most.
+double toleranceOf(const Problem& p) { return p.desc.reducedPrecision ? 4e-3 : 1e-5; }
 
 /// Runs forward or data: they have the same shape of test.
 void runResult(const Problem& p, Case& c, const Devices& devices, std::map<std::string, int>& ran) {
@@ -228,11 +228,12 @@ void runResult(const Problem& p, Case& c, const Devices& devices, std::map<std::
   clampedTo(outType, tiled.value.v);
   const DeviceCase device(p.desc, args);
   c.text = device.text();
-  for (const std::string& name : device.candidates(devices.one())) {
-    const bool took = device.run(devices.all(), name, [&](const std::vector<std::vector<float>>& got) {
-      const oracle::Result& wanted = onTiles(name) ? tiled : expected;
+  for (const auto& [kind, name] : devices.implementations(device, workOf(p))) {
+    const bool onTile = onTiles(name);
+    const bool took = device.run(kind, name, [&](const std::vector<std::vector<float>>& got) {
+      const oracle::Result& wanted = onTile ? tiled : expected;
       Compare how;
-      how.tolerance = {onTiles(name) ? kTileTolerance : 1e-5, 1e-37};
+      how.tolerance = {onTile ? kTileTolerance : toleranceOf(p), 1e-37};
       how.storage = formatOf(outType);
       how.maxZeroShare = 1.0;  // windows may lie outside
       EXPECT_TRUE(compare(got[out], wanted, how)) << name;
@@ -243,7 +244,7 @@ void runResult(const Problem& p, Case& c, const Devices& devices, std::map<std::
       }
     });
     ran[name] += took;
-    EXPECT_TRUE(took || name != "cpu:conv:generic") << "the last candidate takes everything";
+    EXPECT_TRUE(took || name != devices.last(kind, device)) << "the last candidate takes everything";
   }
 }
 
@@ -269,18 +270,19 @@ void runWeights(const Problem& p, Case& c, const Devices& devices, std::map<std:
   if (p.desc.bias) args.push_back({View::contiguous(DType::F32, {p.co}), biasBefore, true});
   const DeviceCase device(p.desc, args);
   c.text = device.text();
-  for (const std::string& name : device.candidates(devices.one())) {
-    const bool took = device.run(devices.all(), name, [&](const std::vector<std::vector<float>>& got) {
+  for (const auto& [kind, name] : devices.implementations(device, 64 * workOf(p))) {
+    const bool onTile = onTiles(name);
+    const bool took = device.run(kind, name, [&](const std::vector<std::vector<float>>& got) {
       Compare how;
       how.maxZeroShare = 1.0;
-      how.tolerance = {onTiles(name) ? kTileTolerance : 1e-5, 1e-37};
-      EXPECT_TRUE(compare(got[2], expected.weights, onTiles(name) ? tiled : expected.weightsMagnitude, how)) << name;
+      how.tolerance = {onTile ? kTileTolerance : toleranceOf(p), 1e-37};
+      EXPECT_TRUE(compare(got[2], expected.weights, onTile ? tiled : expected.weightsMagnitude, how)) << name;
       if (!p.desc.bias) return;
       how.tolerance = {1e-5, 1e-37};
       EXPECT_TRUE(compare(got[3], expected.bias, expected.biasMagnitude, how)) << name << ", bias";
     });
     ran[name] += took;
-    EXPECT_TRUE(took || name != "cpu:conv:generic") << "the last candidate takes everything";
+    EXPECT_TRUE(took || name != devices.last(kind, device)) << "the last candidate takes everything";
   }
 }
 
@@ -296,14 +298,28 @@ TEST(ConvConformance, RandomProblems) {
     else
       runResult(p, c, devices, ran);
   });
-  if (std::getenv("KOVAR_TEST_CASE") != nullptr) return;
+  if (!allCasesRun()) return;
   for (const auto& [name, count] : ran) EXPECT_GE(count, kCases / 10) << name << " ran too rarely to be tested";
+}
+
+TEST(ConvConformance, ReducedPrecision) {
+  const Devices devices;
+  std::map<std::string, int> ran;
+  forCases(120, [&](Case& c) {
+    Problem p = randomProblem(c.random);
+    p.desc.reducedPrecision = true;
+    p.srcType = p.dstType = c.index % 3 == 0 ? DType::F32 : DType::F16;
+    if (p.desc.direction == Direction::Weights)
+      runWeights(p, c, devices, ran);
+    else
+      runResult(p, c, devices, ran);
+  });
 }
 
 // Shapes large enough that each way of sharing work between threads is taken: images, rows, channel blocks, batch
 // parts.
 TEST(ConvConformance, EveryGrid) {
-  const Devices devices;
+  const Devices devices(Devices::Work::Large);
   std::map<std::string, int> ran;
   struct Shape {
     long n, size, ci, co;

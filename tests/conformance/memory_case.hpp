@@ -9,21 +9,12 @@
 #include <vector>
 
 #include "conformance/device_case.hpp"
+#include "conformance/devices.hpp"
 #include "support/compare.hpp"
 
 namespace kovar::test {
 
 using Dims = std::vector<std::int64_t>;
-
-/// The processor with one thread and with two.
-class Devices {
- public:
-  std::vector<prim::Backend*> all() const { return {one_.get(), two_.get()}; }
-  prim::Backend& one() const { return *one_; }
-
- private:
-  std::unique_ptr<prim::Backend> one_ = cpu::makeCpuBackend(1), two_ = cpu::makeCpuBackend(2);
-};
 
 inline std::int64_t productOf(const Dims& dims) {
   return std::accumulate(dims.begin(), dims.end(), std::int64_t{1}, std::multiplies<>());
@@ -89,9 +80,9 @@ inline void runEverywhere(const Devices& devices, Case& c, const DeviceCase& dev
                           const std::function<void(const std::vector<std::vector<float>>&)>& check) {
   c.text = device.text();
   const InstructionSet instructions(c.index % 3);
-  for (const std::string& name : device.candidates(devices.one())) {
+  for (const auto& [kind, name] : devices.implementations(device)) {
     SCOPED_TRACE(name);
-    EXPECT_TRUE(device.run(devices.all(), name, check));
+    EXPECT_TRUE(device.run(kind, name, check));
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <cstdlib>
 
 #include <cmath>
 #include <functional>
@@ -20,7 +21,9 @@ inline constexpr auto kHwc = MPS::DataLayout::HeightxWidthxFeatureChannels;
 inline constexpr auto kFloat = MPS::ImageFeatureChannelFormat::Float32;
 
 inline const Ref<MTL::Device>& device() {
-  static const Ref<MTL::Device> d = MTL::deviceNamed("cpu");
+  // KOVAR_TEST_DEVICE: the whole suite on another device.
+  const char* other = std::getenv("KOVAR_TEST_DEVICE");
+  static const Ref<MTL::Device> d = MTL::deviceNamed(other != nullptr ? other : "cpu");
   return d;
 }
 inline const Ref<MTL::CommandQueue>& queue() {

@@ -309,7 +309,8 @@ TEST(Kernel, PreferredDevices) {
   EXPECT_TRUE(MPS::supportsMTLDevice(cpuDevice()));
   EXPECT_FALSE(MPS::supportsMTLDevice(nullptr));
   EXPECT_EQ(MPS::getPreferredDevice(MPS::DeviceOptions::Default), MTL::createSystemDefaultDevice());
-  EXPECT_EQ(MPS::getPreferredDevice(MPS::DeviceOptions::LowPower | MPS::DeviceOptions::SkipRemovable), cpuDevice());
+  EXPECT_EQ(MPS::getPreferredDevice(MPS::DeviceOptions::LowPower | MPS::DeviceOptions::SkipRemovable),
+            MTL::deviceNamed("cpu"));
 }
 
 }  // namespace

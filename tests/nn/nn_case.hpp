@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <string>
@@ -25,7 +26,9 @@ using oracle::Format;
 using oracle::Tensor;
 
 inline const Ref<MTL::Device>& cpuDevice() {
-  static const Ref<MTL::Device> device = MTL::deviceNamed("cpu");
+  // KOVAR_TEST_DEVICE: the whole suite on another device.
+  const char* other = std::getenv("KOVAR_TEST_DEVICE");
+  static const Ref<MTL::Device> device = MTL::deviceNamed(other != nullptr ? other : "cpu");
   return device;
 }
 

@@ -110,6 +110,9 @@ inline std::string reproducer(uint64_t seed, int index) {
          " <test program> --gtest_filter='" + filter + "'";
 }
 
+/// False when the environment picks some of the cases: then nothing can be said of all of them.
+inline bool allCasesRun() { return !std::getenv("KOVAR_TEST_CASE") && !std::getenv("KOVAR_TEST_LIMIT"); }
+
 /// One random case: draws, and a text that a body sets as soon as the case is known.
 struct Case {
   int index;
@@ -118,7 +121,7 @@ struct Case {
 };
 
 /// Runs body(Case&) for `count` cases and stops at the third failing one. Prints text and reproducer of each.
-/// KOVAR_TEST_CASE=i runs case i alone.
+/// KOVAR_TEST_CASE=i runs case i alone, KOVAR_TEST_LIMIT=n the first n at most (for tools that slow programs down).
 inline void forCases(int count, const std::function<void(Case&)>& body) {
   const uint64_t seed = suiteSeed();
   const char* only = std::getenv("KOVAR_TEST_CASE");
@@ -130,6 +133,8 @@ inline void forCases(int count, const std::function<void(Case&)>& body) {
     return failed;
   };
   int failed = 0;
+  const char* limit = std::getenv("KOVAR_TEST_LIMIT");
+  if (limit) count = std::min(count, std::atoi(limit));
   const int first = only ? std::atoi(only) : 0, last = only ? first + 1 : count;
   for (int i = first; i < last && failed < 3; ++i) {
     Case c{i, Random(Random(seed + static_cast<uint64_t>(i)).bits()), ""};

@@ -36,7 +36,7 @@ RULES = (
     Rule("highway", _EVERYWHERE, r"\bhwy::|\bHWY_[A-Z]", "Highway is known to src/maths and src/backend/cpu only",
          except_in=("src/maths/", "src/backend/cpu/", "tests/", "bench/")),
     Rule("cuda", _EVERYWHERE, r"\bcu(?:da|dnn|blas)[A-Z]\w*\s*\(|\bcuda(?:Stream|Event|Error|Graph)\w*_t\b",
-         "CUDA is known to src/backend/cuda only", except_in=("src/backend/cuda/", "include/kovar/", "tests/cuda/")),
+         "CUDA is known to src/backend/cuda only", except_in=("src/backend/cuda/", "include/kovar/", "tests/cuda/", "tests/emulation/")),
     Rule("throw", ("src/base/", "src/maths/", "src/prim/", "src/backend/"), r"\bthrow\b",
          "inside the library errors are values (base/result.hpp)", except_in=("src/base/edge.",)),
     Rule("print", ("src/", "include/"), r"\bstd::(?:cout|cerr|clog)\b|(?<![\w:.>])(?:std::)?(?:f?printf|puts)\s*\(",

@@ -72,7 +72,7 @@ class Texture final : public Resource {
     std::size_t slicesPerImage = 1;
   };
   Texture(Ref<Device> device, Ref<TextureDescriptor> descriptor, std::shared_ptr<rt::Storage> storage, Layout layout);
-  std::byte* texel(std::size_t slice, std::size_t x, std::size_t y) const;
+  std::size_t texel(std::size_t slice, std::size_t x, std::size_t y) const;
   void check(const char* what, const Region& region, std::size_t mipmapLevel, std::size_t slice) const;
 
   Ref<TextureDescriptor> descriptor_;

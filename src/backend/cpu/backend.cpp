@@ -106,6 +106,8 @@ class CpuBackend final : public prim::Backend {
   Result<prim::MemoryRef> allocate(std::size_t bytes, bool zeroed) override {
     return prim::allocateHost(bytes, zeroed);
   }
+  using prim::Backend::copyIn;
+  using prim::Backend::copyOut;
   Status copyIn(prim::Memory& dst, std::size_t offset, const void* src, std::size_t bytes) override {
     return prim::copyToHost(dst, offset, src, bytes);
   }

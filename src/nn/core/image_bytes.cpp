@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <string>
+#include <vector>
 
 #include "base/edge.hpp"
 #include "base/range.hpp"
@@ -78,6 +79,40 @@ HostLayout hostLayout(const Transfer& t, std::size_t elementBytes, std::size_t b
   return l;
 }
 
+/// The image's bytes as the host sees them: where they lie, or a copy of the images of the transfer.
+class Staging {
+ public:
+  Staging(const Transfer& t, bool reads) : storage_(*nn::Access::storage(t.image)) {
+    if (storage_.device()->backend->caps().hostMemory) {
+      base_ = base::unwrap(storage_.data());
+      return;
+    }
+    const prim::View view = nn::Access::view(t.image);
+    const std::size_t element = prim::sizeOf(view.dtype);
+    prim::View part = view;
+    if (t.region.size.depth > 0)
+      part = view.slice(0, static_cast<std::int64_t>(t.firstImage), static_cast<std::int64_t>(t.region.size.depth));
+    offset_ = static_cast<std::size_t>(part.offset) * element;
+    // A transfer may name the lanes behind the last pixel's channels.
+    const std::size_t channels = static_cast<std::size_t>(view.dim(3)),
+                      lanes = std::max(channels, t.channels.numberOfFeatureChannelsToReadWrite) - channels;
+    bytes_.resize((static_cast<std::size_t>(part.end()) + lanes) * element - offset_);
+    if (reads) base::unwrap(storage_.read(offset_, bytes_.data(), bytes_.size()));
+    base_ = bytes_.data() - offset_;
+  }
+  /// Such that base() + the offset in the storage is where a byte lies.
+  std::byte* base() const { return base_; }
+  void bringBack() {
+    if (!bytes_.empty()) base::unwrap(storage_.write(offset_, bytes_.data(), bytes_.size()));
+  }
+
+ private:
+  rt::Storage& storage_;
+  std::byte* base_ = nullptr;
+  std::size_t offset_ = 0;
+  std::vector<std::byte> bytes_;
+};
+
 /// Copies `count` runs of kBytes each; the steps go from one run to the next.
 template <std::size_t kBytes>
 void copyFixed(std::byte* to, std::size_t toStep, const std::byte* from, std::size_t fromStep, std::size_t count) {
@@ -105,11 +140,10 @@ void copyRuns(std::byte* to, std::size_t toStep, const std::byte* from, std::siz
 /// Calls move(host offset, host step, device, device step, count, bytes) for rows of runs of bytes that lie together on
 /// both sides.
 template <class Move>
-void walk(const Transfer& t, const HostLayout& host, Move&& move) {
+void walk(const Transfer& t, const HostLayout& host, std::byte* base, Move&& move) {
   const prim::View view = nn::Access::view(t.image);
   const std::size_t element = prim::sizeOf(view.dtype);
   const std::size_t pixel = static_cast<std::size_t>(view.stride(2)) * element;
-  std::byte* base = base::unwrap(nn::Access::storage(t.image)->data());
   const std::size_t f0 = t.channels.featureChannelOffset, count = t.channels.numberOfFeatureChannelsToReadWrite;
   const bool together = host.channel == element;
   for (std::size_t n = 0; n < t.region.size.depth; ++n)
@@ -134,8 +168,9 @@ void Image::readBytes(void* dataBytes, DataLayout dataLayout, std::size_t bytesP
   check(t, dataBytes);
   const HostLayout host =
       hostLayout(t, prim::sizeOf(nn::dtypeOf(featureChannelFormat())), 0, bytesPerRow, bytesPerImage);
+  const Staging staging(t, true);
   walk(
-      t, host,
+      t, host, staging.base(),
       [&](std::size_t at, std::size_t step, const std::byte* device, std::size_t pixel, std::size_t count,
           std::size_t bytes) { copyRuns(static_cast<std::byte*>(dataBytes) + at, step, device, pixel, count, bytes); });
 }
@@ -152,11 +187,17 @@ void Image::writeBytes(const void* dataBytes, DataLayout dataLayout, std::size_t
   kept.channels.numberOfFeatureChannelsToReadWrite =
       std::min(featureChannelInfo.numberOfFeatureChannelsToReadWrite,
                featureChannels() - featureChannelInfo.featureChannelOffset);
-  walk(kept, host,
+  // What the transfer leaves alone must come back as it was; lanes beyond the channels are 0 anyway.
+  const bool whole = region.size.width == width() && region.size.height == height() &&
+                     kept.channels.featureChannelOffset == 0 &&
+                     kept.channels.numberOfFeatureChannelsToReadWrite == featureChannels() && parent() == nullptr;
+  Staging staging(kept, !whole);
+  walk(kept, host, staging.base(),
        [&](std::size_t at, std::size_t step, std::byte* device, std::size_t pixel, std::size_t count,
            std::size_t bytes) {
          copyRuns(device, pixel, static_cast<const std::byte*>(dataBytes) + at, step, count, bytes);
        });
+  staging.bringBack();
   storage_->derived.clear();
 }
 

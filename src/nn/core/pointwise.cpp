@@ -89,7 +89,7 @@ Tensor channelVector(const rt::StorageRef& storage, std::int64_t n, std::int64_t
 
 rt::StorageRef uploadFloats(const Ref<MTL::Device>& device, const float* values, std::size_t count) {
   auto storage = std::make_shared<rt::Storage>(rt::Access::state(device), count * sizeof(float));
-  std::memcpy(base::unwrap(storage->data()), values, count * sizeof(float));
+  base::unwrap(storage->write(0, values, count * sizeof(float)));
   return storage;
 }
 

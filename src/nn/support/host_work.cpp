@@ -103,9 +103,6 @@ void encodeHost(const Ref<MTL::CommandBuffer>& commandBuffer, const std::vector<
   if (!commandBuffer) base::raise(std::string(kWho) + ": commandBuffer is null");
   if (!function) base::raise(std::string(kWho) + ": function is empty");
   const Ref<MTL::Device> device = commandBuffer->device();
-  if (!device->hasUnifiedMemory())
-    base::raise(std::string(kWho) + ": the host cannot reach the memory of device " + device->identifier() +
-                "; copy to a device of the host or encode the work as kernels");
 
   auto call = std::make_shared<HostCall>();
   call->function = std::move(function);

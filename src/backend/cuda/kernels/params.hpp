@@ -1,0 +1,240 @@
+#pragma once
+// What kernels are started with: plain structs that the host fills in, and the functions that start them. Steps and
+// offsets are bytes, device addresses are those of the first element of a view.
+
+#include <cuda_runtime_api.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "maths/loss.hpp"
+#include "prim/desc.hpp"
+#include "prim/view.hpp"
+
+namespace kovar::cuda {
+
+inline constexpr int kBlockThreads = 256;
+
+/// Scalars of one run: by value, or read from the device when a graph is replayed.
+struct ScalarSource {
+  prim::Scalars value;
+  const prim::Scalars* device = nullptr;
+};
+
+/// Loops over V views at once, outermost axis first; neighbouring axes are merged where every view allows it.
+template <int V>
+struct Nest {
+  std::int32_t rank = 1;
+  std::int64_t count[prim::kMaxRank] = {1};
+  std::int64_t step[prim::kMaxRank][V] = {};
+};
+
+/// One view of up to four axes.
+struct Strided {
+  std::byte* data = nullptr;
+  prim::DType type = prim::DType::F32;
+  std::int64_t step[4] = {};
+};
+
+// ---- Element-wise programs
+// -------------------------------------------------------------------------------------------
+
+inline constexpr int kMaxProgramViews = static_cast<int>(prim::kMaxSteps) + 1;
+
+/// How a thread reaches its four neighbouring elements of a view.
+enum class Reach : std::uint8_t { Strided, Same, Floats, Halves };
+
+struct ElementwiseParams {
+  Nest<kMaxProgramViews> nest;
+  std::int64_t columns = 1;  ///< elements of the innermost axis; its count in `nest` is in groups of four
+  std::int64_t groups = 0;   ///< of all
+  std::byte* data[kMaxProgramViews] = {};
+  std::int64_t element[kMaxProgramViews] = {};  ///< bytes from element to element along the innermost axis
+  prim::DType type[kMaxProgramViews] = {};
+  Reach reach[kMaxProgramViews] = {};
+  prim::Program program;  ///< Load and Store name views of `nest`
+  bool load = false;      ///< register 0 starts as view 0
+  bool store = false;     ///< and ends as view 1
+};
+cudaError_t runElementwise(const ElementwiseParams& p, cudaStream_t stream);
+
+// ---- Copies
+// ----------------------------------------------------------------------------------------------------------
+
+/// Elements of one size moved as they are.
+struct RawCopyParams {
+  Nest<2> nest;  ///< source, destination
+  std::int64_t elements = 0;
+  const std::byte* src = nullptr;
+  std::byte* dst = nullptr;
+  std::int32_t size = 4;  ///< bytes of an element: 1, 2, 4, 8 or 16
+};
+cudaError_t runRawCopy(const RawCopyParams& p, cudaStream_t stream);
+
+/// Several runs of bytes, none of which meets another.
+struct ManyCopiesParams {
+  static constexpr int kMost = 128;
+  std::int32_t count = 0;
+  std::uint32_t bytes[kMost];
+  const std::byte* from[kMost];
+  std::byte* to[kMost];
+};
+cudaError_t runManyCopies(const ManyCopiesParams& p, cudaStream_t stream);
+
+/// dst[i] = src[i + shift], positions outside by edge mode.
+struct ShiftParams {
+  Strided src, dst;
+  std::int64_t srcDims[4], dstDims[4], shift[4];
+  prim::Edge edge = prim::Edge::Zero;
+  float fill = 0.f;
+};
+cudaError_t runShift(const ShiftParams& p, cudaStream_t stream);
+
+/// The adjoint: every element of diffSrc sums its readers. Tables on the device: readers of position p of axis a are
+/// position[a][first[a][p] .. first[a][p + 1]).
+struct GatherParams {
+  Strided diffDst, diffSrc;
+  std::int64_t dims[4];  ///< of diffSrc
+  const std::int32_t* first[4];
+  const std::int32_t* position[4];
+};
+cudaError_t runGather(const GatherParams& p, cudaStream_t stream);
+
+// ---- Pooling
+// ---------------------------------------------------------------------------------------------------------
+
+struct PoolParams {
+  prim::PoolKind kind = prim::PoolKind::Max;
+  bool zeros = true;     ///< positions outside are zeros or left out; else they repeat the edge
+  bool zeroEdge = true;  ///< the whole window counts in the average's divisor
+  bool rectified = false;
+  prim::Window y, x;
+  std::int64_t zeroPadY = 0, zeroPadX = 0;
+  std::int64_t images = 0, height = 0, width = 0, channels = 0;  ///< of the source
+  std::int64_t windowsY = 0, windowsX = 0;
+  Strided src, dst;      ///< dst: the result, or in the gradient the incoming one
+  Strided diffSrc;       ///< gradient only
+  bool vectors = false;  ///< all views are float32, channels lie together in aligned groups of four
+};
+cudaError_t runPoolForward(const PoolParams& p, cudaStream_t stream);
+cudaError_t runPoolGradient(const PoolParams& p, cudaStream_t stream);
+
+// ---- Rows: softmax
+// ---------------------------------------------------------------------------------------------------
+
+struct SoftmaxParams {
+  bool log = false, gradient = false;
+  Nest<3> nest;  ///< of the rows: all axes but the last
+  std::int64_t rows = 0, length = 0;
+  Strided view[3];       ///< step[0]: from element to element
+  bool vectors = false;  ///< rows are packed float32 in aligned groups of four
+};
+cudaError_t runSoftmax(const SoftmaxParams& p, cudaStream_t stream);
+
+// ---- Reductions
+// ------------------------------------------------------------------------------------------------------
+
+struct Partial {
+  double value;
+  std::uint32_t index;
+};
+
+struct ReduceParams {
+  prim::ReduceKind kind = prim::ReduceKind::Sum;
+  bool across = false;      ///< neighbouring results lie together in memory: threads of a warp take one each
+  std::int32_t lanes = 32;  ///< threads that share one result
+  Nest<2> kept;             ///< source, destination
+  Nest<1> reduced;
+  std::int64_t results = 1, count = 1;  ///< kept and reduced positions
+  std::int64_t splits = 1, perSplit = 0;
+  Strided src, dst;
+  Partial* partials = nullptr;  ///< results * splits of them where splits > 1
+  float factor = 1.f;
+  bool accumulate = false;
+};
+cudaError_t runReduce(const ReduceParams& p, cudaStream_t stream);
+
+// ---- Loss
+// ------------------------------------------------------------------------------------------------------------
+
+struct LossParamsDevice {
+  maths::LossParams loss;
+  prim::LossReduction reduction = prim::LossReduction::None;
+  bool acrossBatch = false, labelGradient = false, divideGradient = false, exactSoftmax = false;
+  bool countsWeights = false;  ///< the divisor is the number of weights that are not 0
+  bool reduced = false;        ///< `loss` gets one number an image (or one in all)
+  std::int64_t images = 0, height = 0, width = 0, channels = 0;
+  Strided src, labels, weights, value, gradient, incoming;  ///< data null: absent
+  Strided lossOut;
+  std::int64_t lossImages = 1;
+  std::int64_t chunks = 1, perChunk = 0;  ///< pixels of an image that one block takes
+  double* sums = nullptr;                 ///< images * chunks
+  std::int64_t* counts = nullptr;         ///< images
+  ScalarSource scalars;
+};
+cudaError_t runLoss(const LossParamsDevice& p, cudaStream_t stream);
+
+// ---- Random numbers
+// --------------------------------------------------------------------------------------------------
+
+struct DropoutParams {
+  float keep = 1.f;
+  bool apply = false;  ///< the mask lies in memory; else it is drawn, and written where mask.data is not null
+  std::int64_t images = 0, height = 0, width = 0, channels = 0;  ///< of the elements drawn or applied
+  std::int64_t maskStride[3] = {1, 1, 1}, maskOffset[2] = {0, 0};
+  std::int64_t maskDims[3] = {1, 1, 1};
+  Strided src, dst, mask;
+  ScalarSource scalars;
+};
+/// Draws a mask with an element for each of src and applies it.
+cudaError_t runDropout(const DropoutParams& p, cudaStream_t stream);
+/// Draws the mask alone, in its own extents.
+cudaError_t runDrawMask(const DropoutParams& p, cudaStream_t stream);
+/// Applies a mask that lies in memory.
+cudaError_t runApplyMask(const DropoutParams& p, cudaStream_t stream);
+
+struct RandomParams {
+  bool normal = false;
+  std::int64_t rows = 0, columns = 0;
+  float minimum = 0.f, maximum = 0.f;
+  Strided dst;
+  ScalarSource scalars;
+};
+cudaError_t runRandom(const RandomParams& p, cudaStream_t stream);
+
+// ---- Optimizers
+// ------------------------------------------------------------------------------------------------------
+
+struct StepParams {
+  prim::Step desc;
+  Nest<6> nest;
+  std::int64_t elements = 0;
+  std::int32_t views = 3;
+  std::byte* data[6] = {};
+  prim::DType type[6] = {};
+  bool vectors = false;  ///< all views are dense float32, aligned
+  ScalarSource scalars;
+};
+cudaError_t runStep(const StepParams& p, cudaStream_t stream);
+
+// ---- Convolution and matrix product, any views
+// -----------------------------------------------------------------------
+
+struct ConvParams {
+  prim::Window y, x;
+  std::int64_t images, hs, ws, ci, hd, wd, co, groups;
+  Strided src, dst, weights, bias;
+  bool accumulate = false;
+};
+cudaError_t runConvForward(const ConvParams& p, cudaStream_t stream);
+cudaError_t runConvData(const ConvParams& p, cudaStream_t stream);
+cudaError_t runConvWeights(const ConvParams& p, cudaStream_t stream);
+
+struct MatmulParams {
+  std::int64_t m, n, k;
+  Strided a, b, c, bias;  ///< a: m, k; b: k, n; c: m, n
+  bool accumulate = false;
+};
+cudaError_t runMatmul(const MatmulParams& p, cudaStream_t stream);
+
+}  // namespace kovar::cuda

@@ -1,0 +1,132 @@
+// Optimizer updates: one pass over gradient, values and states.
+
+#include "backend/cuda/kernels/elements.cuh"
+#include "backend/cuda/kernels/launch.cuh"
+#include "maths/optimizer-inl.hpp"
+
+namespace kovar::cuda {
+namespace {
+
+using prim::StepKind;
+
+/// The update of one run, made from its scalars.
+struct Rule {
+  maths::PreprocessParams preprocess;
+  float learningRate, momentum, epsilon;
+  maths::Decay first, second;
+};
+
+__device__ maths::Decay decayOf(float rate, std::uint64_t exact) {
+  double r = static_cast<double>(rate);
+  if (exact != 0) memcpy(&r, &exact, sizeof r);
+  return {static_cast<float>(r), static_cast<float>(1.0 - r)};
+}
+
+__device__ Rule ruleOf(const StepParams& p) {
+  const prim::Scalars& s = scalarsOf(p.scalars);
+  Rule r;
+  r.learningRate = s.f[0];
+  r.momentum = s.f[1];
+  r.first = decayOf(s.f[1], s.u[0]);
+  r.second = decayOf(s.f[2], s.u[1]);
+  r.epsilon = s.f[3];
+  r.preprocess.rescale = s.f[4];
+  r.preprocess.clip = p.desc.clip;
+  r.preprocess.clipMin = s.f[5];
+  r.preprocess.clipMax = s.f[6];
+  r.preprocess.regularization = static_cast<maths::RegularizationType>(p.desc.regularization);
+  r.preprocess.regularizationScale = s.f[7];
+  return r;
+}
+
+/// d: raw gradient, v: value; returns the new value, changes the states.
+__device__ float stepOnce(StepKind kind, const Rule& r, float d, float v, float (&state)[3]) {
+  const float g = m::Preprocess{r.preprocess}.apply(d, v);
+  const m::Adam adam{r.learningRate, r.first, r.second, r.epsilon};
+  switch (kind) {
+    case StepKind::Sgd:
+      return m::Sgd{r.learningRate}.step(v, g);
+    case StepKind::SgdMomentum:
+      return m::SgdMomentum{r.learningRate, r.momentum}.step(v, g, state[0]);
+    case StepKind::SgdNesterov:
+      return m::SgdNesterov{r.learningRate, r.momentum}.step(v, g, state[0]);
+    case StepKind::RmsProp:
+      return m::RmsProp{r.learningRate, r.first, r.epsilon}.step(v, g, state[0]);
+    case StepKind::Adam:
+      return adam.step(v, g, state[0], state[1]);
+    case StepKind::AmsGrad:
+      return m::AmsGrad{adam}.step(v, g, state[0], state[1], state[2]);
+  }
+  return v;
+}
+
+__global__ void __launch_bounds__(kBlockThreads) stepKernel(const __grid_constant__ StepParams p) {
+  const Rule rule = ruleOf(p);
+  const int states = p.views - 3;
+  for (std::int64_t i = globalThread(); i < p.elements; i += globalThreads()) {
+    const Place<prim::kMaxRank> place(p.nest, p.nest.rank, i);
+    const auto at = [&](int view) { return p.data[view] + place.offset(p.nest, p.nest.rank, view); };
+    float state[3] = {};
+#pragma unroll
+    for (int k = 0; k < 3; ++k)
+      if (k < states) state[k] = loadElement(p.type[2 + k], at(2 + k));
+    const float v = stepOnce(p.desc.kind, rule, loadElement(p.type[0], at(0)), loadElement(p.type[1], at(1)), state);
+#pragma unroll
+    for (int k = 0; k < 3; ++k)
+      if (k < states) storeElement(p.type[2 + k], at(2 + k), state[k]);
+    storeElement(p.type[p.views - 1], at(p.views - 1), v);
+  }
+}
+
+__global__ void __launch_bounds__(kBlockThreads) stepVectorKernel(const __grid_constant__ StepParams p) {
+  const Rule rule = ruleOf(p);
+  const int states = p.views - 3;
+  for (std::int64_t i = globalThread(); i < (p.elements + 3) / 4; i += globalThreads()) {
+    const bool whole = 4 * i + 4 <= p.elements;
+    const int count = whole ? 4 : static_cast<int>(p.elements - 4 * i);
+    const auto read = [&](int view, float (&v)[4]) {
+      const float* from = reinterpret_cast<const float*>(p.data[view]) + 4 * i;
+      if (whole) {
+        const float4 four = *reinterpret_cast<const float4*>(from);
+        v[0] = four.x, v[1] = four.y, v[2] = four.z, v[3] = four.w;
+      } else {
+        for (int e = 0; e < 4; ++e) v[e] = e < count ? from[e] : 0.f;
+      }
+    };
+    const auto write = [&](int view, const float (&v)[4]) {
+      float* to = reinterpret_cast<float*>(p.data[view]) + 4 * i;
+      if (whole)
+        *reinterpret_cast<float4*>(to) = make_float4(v[0], v[1], v[2], v[3]);
+      else
+        for (int e = 0; e < count; ++e) to[e] = v[e];
+    };
+    float d[4], v[4], state[3][4] = {};
+    read(0, d);
+    read(1, v);
+#pragma unroll
+    for (int k = 0; k < 3; ++k)
+      if (k < states) read(2 + k, state[k]);
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      float one[3] = {state[0][e], state[1][e], state[2][e]};
+      v[e] = stepOnce(p.desc.kind, rule, d[e], v[e], one);
+#pragma unroll
+      for (int k = 0; k < 3; ++k) state[k][e] = one[k];
+    }
+#pragma unroll
+    for (int k = 0; k < 3; ++k)
+      if (k < states) write(2 + k, state[k]);
+    write(p.views - 1, v);
+  }
+}
+
+}  // namespace
+
+cudaError_t runStep(const StepParams& p, cudaStream_t stream) {
+  if (p.vectors)
+    return launch(stepVectorKernel, dim3(blocksFor((p.elements + 3) / 4, kBlockThreads)), dim3(kBlockThreads), stream,
+                  p);
+  return launch(stepKernel, dim3(blocksFor(p.elements, kBlockThreads)), dim3(kBlockThreads), stream, p);
+}
+
+}  // namespace kovar::cuda
