@@ -130,6 +130,18 @@ void checkState(const BatchState& state, const MPS::Kernel& who, const char* met
                 " is used up: its readCount is 0; a temporary state needs a count of all encodes that use it");
 }
 
+/// Lends a state to a kernel's doEncode for one encode.
+class Lent {
+ public:
+  Lent(Ref<BatchState>& slot, const Ref<BatchState>& state) : slot_(slot) { slot_ = state; }
+  ~Lent() { slot_ = nullptr; }
+  Lent(const Lent&) = delete;
+  Lent& operator=(const Lent&) = delete;
+
+ private:
+  Ref<BatchState>& slot_;
+};
+
 MPS::StateBatch repeated(const Ref<BatchState>& state, std::size_t count) {
   MPS::StateBatch batch;
   for (std::size_t i = 0; state && i < count; ++i) batch.push_back(state);
@@ -457,9 +469,8 @@ void CNNBatchNormalizationStatistics::encodeBatch(const Ref<MTL::CommandBuffer>&
                                                   const Ref<CNNBatchNormalizationState>& state) {
   nn::Encoder encoder(*this, commandBuffer, "encodeBatch");
   nn::checkState(nn::batchState(state, *this, ".encodeBatch"), *this, ".encodeBatch");
-  state_ = state;
+  const nn::Lent lent(state_, state);
   encoder.encodeReading({sourceImages});
-  state_ = nullptr;
   nn::Access::chargeRead(StateBatch{state});
 }
 
@@ -488,15 +499,13 @@ void CNNBatchNormalizationStatisticsGradient::encodeBatch(const Ref<MTL::Command
   nn::checkSlopes(activation_.get(), BatchAccess(*state).channels, *this);
   const auto before = sources_;
   if (const auto& record = nn::Access::record(*state)) doAdopt(*record, {});
-  state_ = state;
+  const nn::Lent lent(state_, state);
   try {
     encoder.encodeReading({sourceGradients, sourceImages});
   } catch (...) {
     sources_ = before;
-    state_ = nullptr;
     throw;
   }
-  state_ = nullptr;
   nn::Access::chargeRead(StateBatch{state});
 }
 

@@ -5,6 +5,7 @@
 
 #include "gradient_case.hpp"
 #include "kovar/MPS/NN/CNNBatchNormalization.hpp"
+#include "kovar/MPS/NN/NNOptimizers.hpp"
 #include "oracle/neuron.hpp"
 #include "oracle/normalization.hpp"
 #include "support/golden.hpp"
@@ -366,6 +367,49 @@ TEST(CnnBatchNormalization, ResetForgets) {
   const oracle::Moments m = oracle::momentsOf(s.x, false, s.channels);
   for (std::size_t k = 0; k < s.channels; ++k) EXPECT_NEAR(mean[k], m.mean[k], 1e-6);
   EXPECT_TRUE(statistics.appendBatchBarrier());
+}
+
+// Every optimizer takes the state: the same numbers as with the vectors in it.
+TEST(CnnBatchNormalization, OptimizersTakeTheState) {
+  Random r(8);
+  const Step s(r, false);
+  const std::size_t n = s.channels;
+  MPS::CNNBatchNormalizationStatistics statistics(cpuDevice());
+  MPS::CNNBatchNormalizationStatisticsGradient sums(cpuDevice(), nullptr);
+  const auto x = imageOf(s.x), y = imageOf(s.x), g = imageOf(s.g);
+  const auto state = s.kernel->resultState(x, {}, y);
+  const auto shape = MPS::VectorDescriptor::vectorDescriptor(n, MPS::DataType::Float32);
+  const auto over = [&](const Ref<MTL::Buffer>& b) { return std::make_shared<MPS::Vector>(b, shape); };
+  const auto fresh = [&] { return over(cpuDevice()->newBuffer(n * sizeof(float))); };
+  const auto values = [&] {
+    return std::make_shared<MPS::CNNNormalizationGammaAndBetaState>(cpuDevice()->newBuffer(n * sizeof(float)),
+                                                                    cpuDevice()->newBuffer(n * sizeof(float)));
+  };
+  const auto byState = std::array{values(), values(), values(), values()};
+  const auto byVector = std::array{fresh(), fresh(), fresh(), fresh()};
+  runOnCpu([&](const auto& buffer) {
+    statistics.encodeBatch(buffer, {x}, state);
+    s.kernel->encode(buffer, x, state, y);
+    sums.encodeBatch(buffer, {g}, {x}, state);
+    const auto gamma = over(state->gamma()), gradient = over(state->gradientForGamma());
+    MPS::NNOptimizerStochasticGradientDescent sgd(cpuDevice(), 0.1f), sgd2(cpuDevice(), 0.1f);
+    sgd.encode(buffer, state, {fresh(), fresh()}, byState[0]);
+    sgd2.encode(buffer, gradient, gamma, fresh(), byVector[0]);
+    MPS::NNOptimizerRMSProp rms(cpuDevice(), 0.1f);
+    rms.encode(buffer, state, state, {fresh(), fresh()}, byState[1]);
+    rms.encode(buffer, gradient, gamma, fresh(), byVector[1]);
+    MPS::NNOptimizerAdam adam(cpuDevice(), 0.1f), adam2(cpuDevice(), 0.1f);
+    adam.encode(buffer, state, {fresh(), fresh()}, {fresh(), fresh()}, byState[2]);
+    adam2.encode(buffer, gradient, gamma, fresh(), fresh(), byVector[2]);
+    MPS::NNOptimizerAdam ams(cpuDevice(), 0.1f), ams2(cpuDevice(), 0.1f);
+    ams.encode(buffer, state, {fresh(), fresh()}, {fresh(), fresh()}, {fresh(), fresh()}, byState[3]);
+    ams2.encode(buffer, gradient, gamma, fresh(), fresh(), fresh(), byVector[3]);
+  });
+  for (std::size_t i = 0; i < byState.size(); ++i) {
+    EXPECT_EQ(floatsOf(byState[i]->gamma(), n), floatsOf(byVector[i]->data(), n)) << "optimizer " << i;
+    EXPECT_NE(floatsOf(byState[i]->gamma(), n), floatsOf(state->gamma(), n));
+    EXPECT_NE(floatsOf(byState[i]->beta(), n), floatsOf(state->beta(), n));
+  }
 }
 
 TEST(CnnBatchNormalization, WrongUses) {
