@@ -1,7 +1,7 @@
 #include "nn/norm_values.hpp"
 
-#include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "base/edge.hpp"
 #include "nn/core/access.hpp"
@@ -23,11 +23,8 @@ std::shared_ptr<ChannelPair::Version> ChannelPair::newVersion() const {
 void ChannelPair::set(const float* first, const float* second) {
   auto v = newVersion();
   const auto fill = [&](const rt::StorageRef& storage, const float* values, float otherwise) {
-    auto* to = reinterpret_cast<float*>(base::unwrap(storage->data()));
-    if (values)
-      std::copy_n(values, channels_, to);
-    else
-      std::fill_n(to, channels_, otherwise);
+    const std::vector<float> same(values ? 0 : channels_, otherwise);
+    base::unwrap(storage->write(0, values ? values : same.data(), channels_ * sizeof(float)));
   };
   fill(v->first, first, firstDefault_);
   fill(v->second, second, secondDefault_);
