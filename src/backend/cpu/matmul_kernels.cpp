@@ -86,7 +86,8 @@ void outerTile(const OuterShare& p) {
       if constexpr (First) {
         b[v] = hn::LoadU(kTag, from + v * kLanes);
         hn::Store(b[v], kTag, panel + v * kLanes);
-        __builtin_prefetch(from + (V + v) * kLanes);  // for the panel to the right
+        // For the panel to the right; only into the second-level cache, the first is full of this panel.
+        __builtin_prefetch(from + (V + v) * kLanes, 0, 2);
       } else {
         b[v] = hn::Load(kTag, panel + v * kLanes);
       }

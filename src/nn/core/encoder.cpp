@@ -70,37 +70,40 @@ void Encoder::refuse(const std::string& text) const {
   base::raise(Access::described(kernel_) + "." + method_ + ": " + text);
 }
 
-void Encoder::checkImage(const MPS::Image& image, const std::string& role, MTL::TextureUsage use) const {
+void Encoder::checkImage(const MPS::Image& image, const Role& role, MTL::TextureUsage use,
+                         const rt::Storage* knownStorage) const {
   const rt::StorageRef& storage = Access::storage(image);
   if (storage->device() != rt::Access::state(kernel_.device_))
-    refuse(role + " belongs to device " + image.device()->identifier() + ", the kernel to " +
+    refuse(role.text() + " belongs to device " + image.device()->identifier() + ", the kernel to " +
            kernel_.device()->identifier() + "; use one device's objects");
   if (const auto* t = Access::temporary(&image)) {
     if (t->readCount() == 0)
-      refuse(role + " (" + Access::described(image) +
+      refuse(role.text() + " (" + Access::described(image) +
              ") is used up: its readCount is 0 and its storage may be another's; raise "
              "readCount before the encode that read it last");
-    if (storage->temporary() && storage->owner() != rt::Access::state(commandBuffer_))
-      refuse(role +
+    if (storage.get() != knownStorage && storage->temporary() && storage->owner() != rt::Access::state(commandBuffer_))
+      refuse(role.text() +
              " is a temporary image of another command buffer; temporaries live in the buffer they were made for");
   }
   if (!kernel_.skipsValidation() && !hasUse(image.usage(), use))
-    refuse(role + " was made without " + (use == MTL::TextureUsage::ShaderRead ? "ShaderRead" : "ShaderWrite") +
+    refuse(role.text() + " was made without " + (use == MTL::TextureUsage::ShaderRead ? "ShaderRead" : "ShaderWrite") +
            " in its usage; set it in the ImageDescriptor");
 }
 
 void Encoder::checkBatch(Images images, const std::string& role, MTL::TextureUsage use) const {
+  const rt::Storage* known = nullptr;
   for (std::size_t i = 0; i < images.size(); ++i) {
-    const std::string name = images.size() > 1 ? role + "[" + std::to_string(i) + "]" : role;
-    if (!images[i]) refuse(name + " is null");
-    checkImage(*images[i], name, use);
+    const Role name{role, i, images.size() > 1};
+    if (!images[i]) refuse(name.text() + " is null");
+    checkImage(*images[i], name, use, known);
+    known = Access::storage(*images[i]).get();
     if (images.size() == 1) continue;
     const MPS::Image &a = *images[0], &b = *images[i];
     if (b.numberOfImages() != 1)
-      refuse(name + " holds " + std::to_string(b.numberOfImages()) + " images; in a batch each holds one");
+      refuse(name.text() + " holds " + std::to_string(b.numberOfImages()) + " images; in a batch each holds one");
     if (a.width() != b.width() || a.height() != b.height() || a.featureChannels() != b.featureChannels() ||
         a.featureChannelFormat() != b.featureChannelFormat())
-      refuse(name + " is " + size2(b.width(), b.height()) + " x " + std::to_string(b.featureChannels()) +
+      refuse(name.text() + " is " + size2(b.width(), b.height()) + " x " + std::to_string(b.featureChannels()) +
              ", the first of the batch " + size2(a.width(), a.height()) + " x " + std::to_string(a.featureChannels()) +
              "; a batch has one size and format");
   }
@@ -122,11 +125,21 @@ void Encoder::checkStates(const MPS::StateBatch& states, std::size_t count) cons
 }
 
 void Encoder::checkAliasing(std::span<const Images> sources, Images destinations) const {
-  for (std::size_t d = 0; d < destinations.size(); ++d)
-    for (const auto& batch : sources)
+  // Batches mostly lie in one storage each: then one look says that they are apart.
+  const auto storageOf = [](Images images) -> const rt::Storage* {
+    const rt::Storage* first = Access::storage(*images[0]).get();
+    for (const auto& image : images)
+      if (Access::storage(*image).get() != first) return nullptr;
+    return first;
+  };
+  const rt::Storage* written = storageOf(destinations);
+  for (const Images& batch : sources) {
+    const rt::Storage* read = storageOf(batch);
+    if (written && read && written != read) continue;
+    for (const auto& destination : destinations)
       for (const auto& s : batch) {
-        if (Access::storage(*s) != Access::storage(*destinations[d])) continue;
-        const prim::View a = Access::view(*s), b = Access::view(*destinations[d]);
+        if (Access::storage(*s) != Access::storage(*destination)) continue;
+        const prim::View a = Access::view(*s), b = Access::view(*destination);
         // Channel ranges of one image do not overlap when their lanes do not.
         const auto laneOf = [](const prim::View& v) { return v.stride(2) ? v.offset % v.stride(2) : 0; };
         const bool sameGrid = a.stride(2) == b.stride(2) && a.stride(1) == b.stride(1);
@@ -134,6 +147,7 @@ void Encoder::checkAliasing(std::span<const Images> sources, Images destinations
         if (a.end() > b.offset && b.end() > a.offset && !lanesApart)
           refuse("the destination shares memory with a source; no kernel works in place, use another image");
       }
+  }
 }
 
 MTL::Region Encoder::effectiveRegion(const MPS::Image& destination, const MPS::Image& source, bool batch) const {

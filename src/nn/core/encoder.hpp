@@ -27,9 +27,18 @@ class Encoder {
   }
 
  private:
+  /// What an image is to the kernel; the words are only put together for a message.
+  struct Role {
+    const std::string& name;
+    std::size_t index;
+    bool ofSeveral;
+    std::string text() const { return ofSeveral ? name + "[" + std::to_string(index) + "]" : name; }
+  };
   void checkSources(std::span<const Images> sources, std::size_t count, const char* of) const;
   [[noreturn]] void refuse(const std::string& text) const;
-  void checkImage(const MPS::Image& image, const std::string& role, MTL::TextureUsage use) const;
+  /// `knownStorage`: one that was found to be this command buffer's before.
+  void checkImage(const MPS::Image& image, const Role& role, MTL::TextureUsage use,
+                  const rt::Storage* knownStorage) const;
   void checkBatch(Images images, const std::string& role, MTL::TextureUsage use) const;
   void checkStates(const MPS::StateBatch& states, std::size_t count) const;
   void checkAliasing(std::span<const Images> sources, Images destinations) const;
