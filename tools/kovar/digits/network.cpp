@@ -30,6 +30,21 @@ Ref<MPS::NNImageNode> features(const Sources& weights) {
   return MPS::CNNNeuronReLUNode::create(wide->resultImage(), 0.f)->resultImage();
 }
 
+/// The images of a batch lie in one array, their parent, which the host reads in one call.
+class ArrayAllocator final : public MPS::ImageAllocator {
+ public:
+  Ref<MPS::Image> image(const Ref<MTL::CommandBuffer>& commands, const Ref<MPS::ImageDescriptor>& descriptor,
+                        const Ref<MPS::Kernel>&) override {
+    return std::make_shared<MPS::Image>(commands->device(), descriptor);
+  }
+  MPS::ImageBatch imageBatch(const Ref<MTL::CommandBuffer>& commands, const Ref<MPS::ImageDescriptor>& descriptor,
+                             const Ref<MPS::Kernel>& kernel, std::size_t count) override {
+    const auto array = descriptor->copy();
+    array->setNumberOfImages(count);
+    return image(commands, array, kernel)->batchRepresentation();
+  }
+};
+
 }  // namespace
 
 Ref<MPS::CNNConvolutionDescriptor> descriptorOf(const LayerShape& s) {
@@ -70,7 +85,7 @@ Ref<MPS::NNGraph> makeTrainingGraph(const Ref<MTL::Device>& device, const DigitN
   if (dropoutKeep < 1.f) x = MPS::CNNDropoutNode::create(x, dropoutKeep, dropoutSeed, {1, 1, 1})->resultImage();
   const Ref<MPS::NNImageNode> logits = MPS::CNNFullyConnectedNode::create(x, weights[3])->resultImage();
   logits->setExportFromGraph(true);
-  logits->setImageAllocator(MPS::Image::defaultAllocator());
+  logits->setImageAllocator(std::make_shared<ArrayAllocator>());
 
   const auto descriptor =
       MPS::CNNLossDescriptor::cnnLossDescriptor(MPS::CNNLossType::SoftMaxCrossEntropy, MPS::CNNReductionType::Sum);

@@ -29,8 +29,8 @@ struct DigitNetwork {
 };
 
 /// One graph that runs a training step. Sources: a batch of pictures and one CNNLossLabels per picture, whose lossImage
-/// receives the picture's share of the mean cross entropy. Intermediate image: the ten logits.
-/// dropoutKeep 1 leaves the dropout out.
+/// receives the picture's share of the mean cross entropy. Intermediate images: the ten logits of each, all in one
+/// array. dropoutKeep 1 leaves the dropout out.
 Ref<MPS::NNGraph> makeTrainingGraph(const Ref<MTL::Device>& device, const DigitNetwork& network, std::size_t batch,
                                     float dropoutKeep, std::size_t dropoutSeed);
 
