@@ -127,19 +127,14 @@ class RegionGradientLayer final : public TrainedLayer<K> {
 
  protected:
   std::ptrdiff_t hookReads() const override { return 1; }
-  static Batch<S> typed(const StateBatch& states) {
-    Batch<S> batch;
-    for (const auto& s : states) batch.push_back(std::static_pointer_cast<S>(s));
-    return batch;
-  }
   void updateNow(const Ref<MTL::CommandBuffer>& commandBuffer, const StateBatch& states) override {
-    const Batch<S> batch = typed(states);
+    const Batch<S> batch = nn::batchOf<S>(states);
     const auto kernel = forwardOf(batch[0]);
     if (const auto changed = kernel->dataSource()->updateGammaAndBeta(commandBuffer, batch))
       kernel->reloadGammaAndBeta(commandBuffer, changed);
   }
   std::function<void()> laterUpdate(const StateBatch& states) override {
-    return [batch = typed(states)] {
+    return [batch = nn::batchOf<S>(states)] {
       const auto kernel = forwardOf(batch[0]);
       if (kernel->dataSource()->updateGammaAndBeta(batch)) kernel->reloadGammaAndBetaFromDataSource();
     };

@@ -110,12 +110,6 @@ Ref<State> CNNConvolution::doResultState(const nn::StateRequest& request) {
 
 namespace {
 
-CNNConvolutionGradientStateBatch typed(const StateBatch& states) {
-  CNNConvolutionGradientStateBatch batch;
-  for (const auto& s : states) batch.push_back(std::static_pointer_cast<CNNConvolutionGradientState>(s));
-  return batch;
-}
-
 Ref<CNNConvolutionGradientState> firstOf(const StateBatch& states) {
   return states.empty() ? nullptr : std::static_pointer_cast<CNNConvolutionGradientState>(states[0]);
 }
@@ -143,7 +137,7 @@ ImageBatch CNNConvolution::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuf
   StateBatch states;
   ImageBatch result = CNNKernel::encodeBatch(commandBuffer, sourceImages, destinationStates ? &states : nullptr,
                                              destinationStateIsTemporary);
-  if (destinationStates) *destinationStates = typed(states);
+  if (destinationStates) *destinationStates = nn::batchOf<CNNConvolutionGradientState>(states);
   return result;
 }
 Ref<CNNConvolutionGradientState> CNNConvolution::resultState(const Ref<Image>& sourceImage,
@@ -154,7 +148,8 @@ Ref<CNNConvolutionGradientState> CNNConvolution::resultState(const Ref<Image>& s
 CNNConvolutionGradientStateBatch CNNConvolution::resultStateBatch(const ImageBatch& sourceImage,
                                                                   const std::vector<StateBatch>& sourceStates,
                                                                   const ImageBatch& destinationImage) {
-  return typed(makeResultStates(nullptr, {sourceImage}, sourceStates, destinationImage));
+  return nn::batchOf<CNNConvolutionGradientState>(
+      makeResultStates(nullptr, {sourceImage}, sourceStates, destinationImage));
 }
 Ref<CNNConvolutionGradientState> CNNConvolution::temporaryResultState(const Ref<MTL::CommandBuffer>& commandBuffer,
                                                                       const Ref<Image>& sourceImage,
@@ -166,7 +161,8 @@ CNNConvolutionGradientStateBatch CNNConvolution::temporaryResultStateBatch(const
                                                                            const ImageBatch& sourceImage,
                                                                            const std::vector<StateBatch>& sourceStates,
                                                                            const ImageBatch& destinationImage) {
-  return typed(makeResultStates(commandBuffer, {sourceImage}, sourceStates, destinationImage));
+  return nn::batchOf<CNNConvolutionGradientState>(
+      makeResultStates(commandBuffer, {sourceImage}, sourceStates, destinationImage));
 }
 
 // --- weights

@@ -95,16 +95,6 @@ Ref<State> CNNDropout::doResultState(const nn::StateRequest& request) {
   return nn::Access::make<CNNDropoutGradientState>(request.source->device(), record);
 }
 
-namespace {
-
-CNNDropoutGradientStateBatch typed(const StateBatch& states) {
-  CNNDropoutGradientStateBatch batch;
-  for (const auto& s : states) batch.push_back(std::static_pointer_cast<CNNDropoutGradientState>(s));
-  return batch;
-}
-
-}  // namespace
-
 Ref<CNNDropoutGradientState> CNNDropout::resultState(const Ref<Image>& sourceImage,
                                                      const std::vector<Ref<State>>& sourceStates,
                                                      const Ref<Image>& destinationImage) {
@@ -114,7 +104,7 @@ Ref<CNNDropoutGradientState> CNNDropout::resultState(const Ref<Image>& sourceIma
 CNNDropoutGradientStateBatch CNNDropout::resultStateBatch(const ImageBatch& sourceImage,
                                                           const std::vector<StateBatch>& sourceStates,
                                                           const ImageBatch& destinationImage) {
-  return typed(CNNKernel::resultStateBatch(sourceImage, sourceStates, destinationImage));
+  return nn::batchOf<CNNDropoutGradientState>(CNNKernel::resultStateBatch(sourceImage, sourceStates, destinationImage));
 }
 Ref<CNNDropoutGradientState> CNNDropout::temporaryResultState(const Ref<MTL::CommandBuffer>& commandBuffer,
                                                               const Ref<Image>& sourceImage,
@@ -127,7 +117,8 @@ CNNDropoutGradientStateBatch CNNDropout::temporaryResultStateBatch(const Ref<MTL
                                                                    const ImageBatch& sourceImage,
                                                                    const std::vector<StateBatch>& sourceStates,
                                                                    const ImageBatch& destinationImage) {
-  return typed(CNNKernel::temporaryResultStateBatch(commandBuffer, sourceImage, sourceStates, destinationImage));
+  return nn::batchOf<CNNDropoutGradientState>(
+      CNNKernel::temporaryResultStateBatch(commandBuffer, sourceImage, sourceStates, destinationImage));
 }
 
 CNNDropoutGradient::CNNDropoutGradient(const Ref<MTL::Device>& device, float keepProbability, std::size_t seed,

@@ -32,6 +32,7 @@ struct NormalizationAccess {
   static void setTakesStatistics(MPS::CNNBatchNormalization& kernel, bool takes) { kernel.takesStatistics_ = takes; }
   static void setTakesSums(MPS::CNNBatchNormalizationGradient& kernel) { kernel.takesSums_ = true; }
   struct Batch;
+  struct Region;
 };
 
 }  // namespace kovar::nn

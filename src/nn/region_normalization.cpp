@@ -39,14 +39,6 @@ std::vector<RegionState> statesOf(const MPS::StateBatch& states, const MPS::Kern
   return found;
 }
 
-template <class B>
-B typed(const MPS::StateBatch& states) {
-  B batch;
-  for (const auto& s : states)
-    batch.push_back(std::static_pointer_cast<typename std::decay_t<decltype(*batch.begin())>::element_type>(s));
-  return batch;
-}
-
 template <class K>
 void readValues(K& kernel, ChannelPair& values, const std::string& who) {
   auto& source = *kernel.dataSource();
@@ -64,6 +56,37 @@ void reloadFrom(ChannelPair& values, const Ref<MTL::CommandBuffer>& commandBuffe
 }
 
 }  // namespace
+
+/// What the two kernels do alike; S is the class of their states.
+struct NormalizationAccess::Region {
+  template <class S, class K>
+  static void encode(K& kernel, Call& call, const char* stateName) {
+    const auto states = statesOf<S>(call.states, kernel, stateName);
+    encodeRegions(
+        call, kernel.values_, kernel.groups_, kernel.epsilon_, states, !states.empty() && temporary(*states[0].state),
+        [&](std::size_t i, const rt::StorageRef& storage) { hold(static_cast<S&>(*states[i].state), storage); });
+  }
+  template <class S, class K>
+  static Ref<MPS::State> resultState(const Ref<K>& kernel, const StateRequest& request) {
+    auto record = std::make_shared<ForwardRecord>(request.record);
+    record->channels = kernel->channels_;
+    return request.commandBuffer ? Access::make<S>(request.commandBuffer, record, kernel)
+                                 : Access::make<S>(kernel->device(), record, kernel);
+  }
+  /// Gives a copy its data source and values: shared until one changes, on another device those of the source.
+  template <class K>
+  static Ref<MPS::Kernel> ownValues(const K& original, const Ref<K>& copied, const Ref<MTL::Device>& device) {
+    if (const auto source = original.source_->copy(device)) copied->source_ = source;
+    if (device == original.device()) {
+      copied->values_ = original.values_->share();
+    } else {
+      copied->values_ = std::make_shared<ChannelPair>(device, original.channels_, 1.f, 0.f);
+      copied->reloadGammaAndBetaFromDataSource();
+    }
+    return copied;
+  }
+};
+
 }  // namespace kovar::nn
 
 namespace kovar::MPS {
@@ -128,34 +151,16 @@ std::size_t CNNInstanceNormalization::doDestinationChannels(const std::vector<st
   return channels_;
 }
 void CNNInstanceNormalization::doEncode(nn::Call& call) {
-  const auto states =
-      nn::statesOf<CNNInstanceNormalizationGradientState>(call.states, *this, "CNNInstanceNormalizationGradientState");
-  nn::encodeRegions(
-      call, values_, groups_, epsilon_, states, !states.empty() && nn::NormalizationAccess::temporary(*states[0].state),
-      [&](std::size_t i, const rt::StorageRef& s) {
-        nn::NormalizationAccess::hold(static_cast<CNNInstanceNormalizationGradientState&>(*states[i].state), s);
-      });
+  nn::NormalizationAccess::Region::encode<CNNInstanceNormalizationGradientState>(
+      *this, call, "CNNInstanceNormalizationGradientState");
 }
 Ref<State> CNNInstanceNormalization::doResultState(const nn::StateRequest& request) {
-  auto record = std::make_shared<nn::ForwardRecord>(request.record);
-  record->channels = channels_;
-  using S = CNNInstanceNormalizationGradientState;
-  const auto me = self<CNNInstanceNormalization>();
-  return request.commandBuffer ? nn::Access::make<S>(request.commandBuffer, record, me)
-                               : nn::Access::make<S>(device(), record, me);
+  return nn::NormalizationAccess::Region::resultState<CNNInstanceNormalizationGradientState>(
+      self<CNNInstanceNormalization>(), request);
 }
 Ref<Kernel> CNNInstanceNormalization::doCopy(const Ref<MTL::Device>& device) {
-  Ref<CNNInstanceNormalizationDataSource> source = source_->copy(device);
-  if (!source) source = source_;
   const auto copied = std::static_pointer_cast<CNNInstanceNormalization>(clone(*this, device));
-  copied->source_ = source;
-  if (device == device_) {
-    copied->values_ = values_->share();
-  } else {
-    copied->values_ = std::make_shared<nn::ChannelPair>(device, channels_, 1.f, 0.f);
-    copied->reloadGammaAndBetaFromDataSource();
-  }
-  return copied;
+  return nn::NormalizationAccess::Region::ownValues(*this, copied, device);
 }
 
 CNNInstanceNormalizationGradient::CNNInstanceNormalizationGradient(const Ref<MTL::Device>& device)
@@ -174,7 +179,7 @@ Ref<CNNInstanceNormalizationGradientState> CNNInstanceNormalization::resultState
 }
 CNNInstanceNormalizationGradientStateBatch CNNInstanceNormalization::resultStateBatch(
     const ImageBatch& sourceImage, const std::vector<StateBatch>& sourceStates, const ImageBatch& destinationImage) {
-  return nn::typed<CNNInstanceNormalizationGradientStateBatch>(
+  return nn::batchOf<CNNInstanceNormalizationGradientState>(
       CNNKernel::resultStateBatch(sourceImage, sourceStates, destinationImage));
 }
 Ref<CNNInstanceNormalizationGradientState> CNNInstanceNormalization::temporaryResultState(
@@ -186,7 +191,7 @@ Ref<CNNInstanceNormalizationGradientState> CNNInstanceNormalization::temporaryRe
 CNNInstanceNormalizationGradientStateBatch CNNInstanceNormalization::temporaryResultStateBatch(
     const Ref<MTL::CommandBuffer>& commandBuffer, const ImageBatch& sourceImage,
     const std::vector<StateBatch>& sourceStates, const ImageBatch& destinationImage) {
-  return nn::typed<CNNInstanceNormalizationGradientStateBatch>(
+  return nn::batchOf<CNNInstanceNormalizationGradientState>(
       CNNKernel::temporaryResultStateBatch(commandBuffer, sourceImage, sourceStates, destinationImage));
 }
 
@@ -238,34 +243,16 @@ std::size_t CNNGroupNormalization::doDestinationChannels(const std::vector<std::
   return channels_;
 }
 void CNNGroupNormalization::doEncode(nn::Call& call) {
-  const auto states =
-      nn::statesOf<CNNGroupNormalizationGradientState>(call.states, *this, "CNNGroupNormalizationGradientState");
-  nn::encodeRegions(
-      call, values_, groups_, epsilon_, states, !states.empty() && nn::NormalizationAccess::temporary(*states[0].state),
-      [&](std::size_t i, const rt::StorageRef& s) {
-        nn::NormalizationAccess::hold(static_cast<CNNGroupNormalizationGradientState&>(*states[i].state), s);
-      });
+  nn::NormalizationAccess::Region::encode<CNNGroupNormalizationGradientState>(*this, call,
+                                                                              "CNNGroupNormalizationGradientState");
 }
 Ref<State> CNNGroupNormalization::doResultState(const nn::StateRequest& request) {
-  auto record = std::make_shared<nn::ForwardRecord>(request.record);
-  record->channels = channels_;
-  using S = CNNGroupNormalizationGradientState;
-  const auto me = self<CNNGroupNormalization>();
-  return request.commandBuffer ? nn::Access::make<S>(request.commandBuffer, record, me)
-                               : nn::Access::make<S>(device(), record, me);
+  return nn::NormalizationAccess::Region::resultState<CNNGroupNormalizationGradientState>(self<CNNGroupNormalization>(),
+                                                                                          request);
 }
 Ref<Kernel> CNNGroupNormalization::doCopy(const Ref<MTL::Device>& device) {
-  Ref<CNNGroupNormalizationDataSource> source = source_->copy(device);
-  if (!source) source = source_;
   const auto copied = std::static_pointer_cast<CNNGroupNormalization>(clone(*this, device));
-  copied->source_ = source;
-  if (device == device_) {
-    copied->values_ = values_->share();
-  } else {
-    copied->values_ = std::make_shared<nn::ChannelPair>(device, channels_, 1.f, 0.f);
-    copied->reloadGammaAndBetaFromDataSource();
-  }
-  return copied;
+  return nn::NormalizationAccess::Region::ownValues(*this, copied, device);
 }
 
 CNNGroupNormalizationGradient::CNNGroupNormalizationGradient(const Ref<MTL::Device>& device)
@@ -284,7 +271,7 @@ Ref<CNNGroupNormalizationGradientState> CNNGroupNormalization::resultState(const
 }
 CNNGroupNormalizationGradientStateBatch CNNGroupNormalization::resultStateBatch(
     const ImageBatch& sourceImage, const std::vector<StateBatch>& sourceStates, const ImageBatch& destinationImage) {
-  return nn::typed<CNNGroupNormalizationGradientStateBatch>(
+  return nn::batchOf<CNNGroupNormalizationGradientState>(
       CNNKernel::resultStateBatch(sourceImage, sourceStates, destinationImage));
 }
 Ref<CNNGroupNormalizationGradientState> CNNGroupNormalization::temporaryResultState(
@@ -296,7 +283,7 @@ Ref<CNNGroupNormalizationGradientState> CNNGroupNormalization::temporaryResultSt
 CNNGroupNormalizationGradientStateBatch CNNGroupNormalization::temporaryResultStateBatch(
     const Ref<MTL::CommandBuffer>& commandBuffer, const ImageBatch& sourceImage,
     const std::vector<StateBatch>& sourceStates, const ImageBatch& destinationImage) {
-  return nn::typed<CNNGroupNormalizationGradientStateBatch>(
+  return nn::batchOf<CNNGroupNormalizationGradientState>(
       CNNKernel::temporaryResultStateBatch(commandBuffer, sourceImage, sourceStates, destinationImage));
 }
 

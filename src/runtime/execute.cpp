@@ -80,15 +80,6 @@ class StagedCall {
   std::vector<std::vector<std::byte>> copies_;
 };
 
-/// Which storages with memory of their own the list writes.
-std::vector<bool> writtenBy(const prim::OpList& list) {
-  std::vector<bool> written(list.storages.size());
-  for (const prim::Op& op : list.ops)
-    for (const prim::Arg& a : list.argsOf(op))
-      if (prim::writes(a.access)) written[a.storage] = true;
-  return written;
-}
-
 }  // namespace
 
 base::Result<std::shared_ptr<const ListPlan>> findOrPlan(DeviceState& device, const prim::OpList& list) {
@@ -205,11 +196,9 @@ base::Result<Started> executeList(QueueState& queue, const std::shared_ptr<const
   } else {
     for (std::size_t i = 0; i < plan->list.ops.size(); ++i) KOVAR_TRY(execution.one(i, calls, started.retired));
   }
-  if (!backend.caps().hostMemory) {
-    const std::vector<bool> written = writtenBy(plan->list);
+  if (!backend.caps().hostMemory)
     for (std::size_t i = 0; i < storages.size(); ++i)
-      if (written[i] && ownMemory(i)) KOVAR_TRY(storages[i]->writeBack(queue.stream()));
-  }
+      if (plan->written[i] && ownMemory(i)) KOVAR_TRY(storages[i]->writeBack(queue.stream()));
   KOVAR_TRY_ASSIGN(started.fence, backend.fence(queue.stream()));
   return started;
 }

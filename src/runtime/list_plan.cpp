@@ -40,9 +40,13 @@ base::Result<std::shared_ptr<const ListPlan>> planList(DeviceState& device, cons
 
   std::size_t scratch = 0;
   std::vector<prim::View> views;
+  plan->written.resize(plan->list.storages.size());
   for (std::size_t i = 0; i < plan->list.ops.size(); ++i) {
     views.clear();
-    for (const prim::Arg& a : plan->list.argsOf(plan->list.ops[i])) views.push_back(a.view);
+    for (const prim::Arg& a : plan->list.argsOf(plan->list.ops[i])) {
+      views.push_back(a.view);
+      if (prim::writes(a.access)) plan->written[a.storage] = true;
+    }
     auto prepared = device.prepare(plan->list.ops[i].prim, views);
     if (!prepared.ok())
       return base::Failure{"operation #" + std::to_string(i) + " (" + prim::textOf(plan->list.ops[i].prim) +

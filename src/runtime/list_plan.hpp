@@ -27,6 +27,7 @@ struct ListPlan {
   std::vector<prim::PlanRef> plans;    ///< one per operation of `list`
   std::vector<std::int64_t> place;     ///< per storage: byte offset in the arena, or -1
   std::vector<std::uint32_t> lastUse;  ///< per storage: the last operation that touches it
+  std::vector<bool> written;           ///< per storage: whether the list writes it
   std::size_t scratchOffset = 0;
   PlanStats stats;
 };

@@ -28,6 +28,7 @@ def cpp_name(documented):
     return documented.removeprefix("MPS")
 
 
+@functools.lru_cache
 def public_headers():
     """Path below include/ -> text without comments."""
     found = {}
@@ -90,16 +91,21 @@ def declarations(row):
     return [parse(piece.strip(), cpp_name(row["class"])) for piece in text.split(";") if piece.strip()]
 
 
+@functools.lru_cache
+def documented_types():
+    return {cpp_name(row["class"]) for row in table("classes.tsv")} | {"Archive"}
+
+
 def waits(row, declared):
     """The first type that a member's declaration names and no public header declares yet, or None."""
-    documented = {cpp_name(r["class"]) for r in table("classes.tsv")} | {"Archive"}
     for word in re.findall(r"\w+", row["cpp_decl"].split("//")[0]):
         name = word.removesuffix("Batch")
-        if name in documented and name not in declared:
+        if name in documented_types() and name not in declared:
             return name
     return None
 
 
+@functools.lru_cache
 def exceptions():
     """(class, member) -> why it is not carried over, or not yet. A member "*" stands for the whole class."""
     return {(row["class"], row["member"]): row for row in table("exceptions.tsv", folder=".")}

@@ -64,9 +64,8 @@ def constants_block(declared):
     return "namespace constants {\n" + "\n".join(lines) + "\n}  // namespace constants\n\n"
 
 
-def selected():
+def selected(declared):
     """Class -> its rows, for the classes that exist; checks the list of exceptions against the headers."""
-    declared = contract.declared_classes(contract.public_headers())
     excepted = contract.exceptions()
     wrong, rows_of = [], {}
     for row in contract.table("classes.tsv"):
@@ -142,13 +141,14 @@ def write_if_new(path, text):
 
 
 def main(outputs):
-    rows_of = selected()
+    declared = contract.declared_classes(contract.public_headers())
+    rows_of = selected(declared)
     names = sorted(rows_of)
     for index, path in enumerate(outputs):
         mine = names[index :: len(outputs)]
         parts = [HEAD]
         if index == 0:
-            parts.append(constants_block(contract.declared_classes(contract.public_headers())))
+            parts.append(constants_block(declared))
         for name in mine:
             parts.append(class_block(contract.cpp_name(name), rows_of[name]) + "\n\n")
         parts.append("}  // namespace\n")

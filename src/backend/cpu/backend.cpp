@@ -13,6 +13,7 @@
 #include "backend/cpu/dnnl_util.hpp"
 #include "backend/cpu/system_info.hpp"
 #include "base/log.hpp"
+#include "prim/candidates.hpp"
 #include "prim/host_memory.hpp"
 
 namespace kovar::cpu {
@@ -53,29 +54,12 @@ std::span<const Candidate<prim::Call>> listOf(const prim::Call&) {
 
 template <class D>
 Result<prim::PlanRef> choose(const D& desc, std::span<const prim::View> views, const prim::PrepareOptions& options) {
-  std::vector<prim::Refusal> refusals;
-  bool known = options.only.empty();
-  for (const Candidate<D>& candidate : listOf(desc)) {
-    if (!options.only.empty() && options.only != candidate.name) continue;
-    known = true;
+  const auto attempt = [&](const Candidate<D>& candidate) -> Result<std::shared_ptr<CpuPlan>> {
     auto plan = std::make_shared<CpuPlan>();
-    if (const Status status = candidate.prepare(desc, views, options, *plan); !status.ok()) {
-      refusals.push_back({candidate.name, status.failure().text});
-      continue;
-    }
-    plan->implementation = candidate.name;
-    plan->refusals = std::move(refusals);
-    return prim::PlanRef(std::move(plan));
-  }
-  if (!known) {
-    std::string text = "cpu: no implementation named '" + options.only + "'; there are";
-    for (const Candidate<D>& candidate : listOf(desc)) text += std::string(" ") + candidate.name;
-    return Failure{std::move(text)};
-  }
-  std::string text = "cpu: nothing can run " + prim::textOf(desc) + " on";
-  for (const prim::View& v : views) text += " " + v.text();
-  for (const prim::Refusal& r : refusals) text += "; " + r.implementation + ": " + r.reason;
-  return Failure{std::move(text)};
+    KOVAR_TRY(candidate.prepare(desc, views, options, *plan));
+    return plan;
+  };
+  return prim::chooseCandidate("cpu", desc, views, options, listOf(desc), attempt);
 }
 
 std::string dispatchText(const prim::Prim& prim, std::span<const prim::View> views, const prim::Plan& plan) {
@@ -128,13 +112,7 @@ class CpuBackend final : public prim::Backend {
   }
 
   std::vector<std::string> candidates(const prim::Prim& prim) const override {
-    std::vector<std::string> names;
-    std::visit(
-        [&](const auto& desc) {
-          for (const auto& candidate : listOf(desc)) names.emplace_back(candidate.name);
-        },
-        prim);
-    return names;
+    return std::visit([](const auto& desc) { return prim::namesOf(listOf(desc)); }, prim);
   }
 
   Result<prim::StreamRef> makeStream() override { return prim::StreamRef(std::make_unique<prim::Stream>()); }

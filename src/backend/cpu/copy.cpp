@@ -9,6 +9,7 @@
 #include "backend/cpu/program_runner.hpp"
 #include "backend/cpu/row_io.hpp"
 #include "backend/cpu/transpose.hpp"
+#include "prim/edge.hpp"
 
 namespace kovar::cpu {
 namespace {
@@ -16,37 +17,13 @@ namespace {
 using prim::DType;
 using prim::Edge;
 using prim::EwOp;
+using prim::kOutside;
 using prim::View;
-
-constexpr std::int64_t kOutside = -1;
-
-std::int64_t reflect(std::int64_t position, std::int64_t extent, bool edgeTwice) {
-  if (extent == 1) return 0;
-  const std::int64_t period = edgeTwice ? 2 * extent : 2 * (extent - 1);
-  const std::int64_t p = ((position % period) + period) % period;
-  return p < extent ? p : period - p - (edgeTwice ? 1 : 0);
-}
-
-/// Where the element at `position` of an axis is read from.
-std::int64_t sourceOf(std::int64_t position, std::int64_t extent, Edge edge) {
-  if (position >= 0 && position < extent) return position;
-  switch (edge) {
-    case Edge::Zero:
-    case Edge::Constant:
-      return kOutside;
-    case Edge::Clamp:
-      return position < 0 ? 0 : extent - 1;
-    case Edge::Mirror:
-      return reflect(position, extent, false);
-    case Edge::MirrorWithEdge:
-      return reflect(position, extent, true);
-  }
-  return kOutside;
-}
 
 std::vector<std::int64_t> sourceMap(std::int64_t dstExtent, std::int64_t srcExtent, std::int64_t shift, Edge edge) {
   std::vector<std::int64_t> map(static_cast<std::size_t>(dstExtent));
-  for (std::int64_t i = 0; i < dstExtent; ++i) map[static_cast<std::size_t>(i)] = sourceOf(i + shift, srcExtent, edge);
+  for (std::int64_t i = 0; i < dstExtent; ++i)
+    map[static_cast<std::size_t>(i)] = prim::edgeSource(i + shift, srcExtent, edge);
   return map;
 }
 

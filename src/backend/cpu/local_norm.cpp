@@ -68,24 +68,32 @@ HWY_INLINE Floats windowSum(const float* p, std::int64_t count) {
   return sum;
 }
 
+/// Squares of `pixels` source pixels from `first` on, a row of `pitch` floats each, with room before for the channels
+/// below. sources: where the values of each pixel lie; in: rows for those that are not floats side by side.
+void squarePixels(const LocalNormPlan& plan, std::byte* storage, std::int64_t n, std::int64_t first,
+                  std::int64_t pixels, std::int64_t pitch, float* in, const float** sources, float* squares) {
+  const std::int64_t channels = plan.channels;
+  for (std::int64_t k = 0; k < pixels; ++k) {
+    const float* s = sources[k] = floatRow(plan.source.type, plan.source.at(storage, n, first + k), plan.source.channel,
+                                           channels, in + k * pitch);
+    for (std::int64_t c = 0; c < channels; c += kLanes) {
+      const Floats x = loadLanes(s + c, channels - c < kLanes ? channels - c : 0);
+      m::store(x * x, squares + k * pitch + plan.below() + c);
+    }
+  }
+}
+
 /// `count` pixels of image n, forward. squares: kPixelsTogether rows of `pitch` floats, zeros where no channel lies; in
 /// and result: as many rows of `channels` + room.
 void acrossForward(const LocalNormPlan& plan, const prim::Invocation& inv, std::int64_t n, std::int64_t first,
                    std::int64_t count, std::int64_t pitch, float* squares, float* in, float* result) {
-  const std::int64_t channels = plan.channels, window = plan.desc.channels, below = plan.below();
+  const std::int64_t channels = plan.channels, window = plan.desc.channels;
   const Floats share(plan.desc.alpha / static_cast<float>(window)), delta(plan.desc.delta);
   const maths::InversePower power = plan.power;
   for (std::int64_t p = first; p < first + count; p += kPixelsTogether) {
     const std::int64_t pixels = std::min(kPixelsTogether, first + count - p);
     const float* sources[kPixelsTogether];
-    for (std::int64_t k = 0; k < pixels; ++k) {
-      const float* s = sources[k] = floatRow(plan.source.type, plan.source.at(inv.args[0].data, n, p + k),
-                                             plan.source.channel, channels, in + k * pitch);
-      for (std::int64_t c = 0; c < channels; c += kLanes) {
-        const Floats x = loadLanes(s + c, channels - c < kLanes ? channels - c : 0);
-        m::store(x * x, squares + k * pitch + below + c);
-      }
-    }
+    squarePixels(plan, inv.args[0].data, n, p, pixels, pitch, in, sources, squares);
     for (std::int64_t k = 0; k < pixels; ++k) {
       const float *s = sources[k], *around = squares + k * pitch;
       std::byte* const to = plan.out.at(inv.args[1].data, n, p + k);
@@ -104,21 +112,14 @@ void acrossForward(const LocalNormPlan& plan, const prim::Invocation& inv, std::
 void acrossGradient(const LocalNormPlan& plan, const prim::Invocation& inv, std::int64_t n, std::int64_t first,
                     std::int64_t count, std::int64_t pitch, float* squares, float* shares, float* given, float* in,
                     float* direct, float* result) {
-  const std::int64_t channels = plan.channels, window = plan.desc.channels, below = plan.below(), above = plan.above();
+  const std::int64_t channels = plan.channels, window = plan.desc.channels, above = plan.above();
   const Floats share(plan.desc.alpha / static_cast<float>(window)), delta(plan.desc.delta);
   const Floats factor(-2.f * plan.desc.alpha * plan.desc.beta / static_cast<float>(window));
   const maths::InversePower power = plan.power;
   for (std::int64_t p = first; p < first + count; p += kPixelsTogether) {
     const std::int64_t pixels = std::min(kPixelsTogether, first + count - p);
     const float* sources[kPixelsTogether];
-    for (std::int64_t k = 0; k < pixels; ++k) {
-      const float* s = sources[k] = floatRow(plan.source.type, plan.source.at(inv.args[1].data, n, p + k),
-                                             plan.source.channel, channels, in + k * pitch);
-      for (std::int64_t c = 0; c < channels; c += kLanes) {
-        const Floats x = loadLanes(s + c, channels - c < kLanes ? channels - c : 0);
-        m::store(x * x, squares + k * pitch + below + c);
-      }
-    }
+    squarePixels(plan, inv.args[1].data, n, p, pixels, pitch, in, sources, squares);
     for (std::int64_t k = 0; k < pixels; ++k) {
       const float *s = sources[k], *around = squares + k * pitch;
       const float* g =

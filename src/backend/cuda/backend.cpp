@@ -12,6 +12,7 @@
 #include "backend/cuda/vendor/versions.hpp"
 #endif
 #include "base/log.hpp"
+#include "prim/candidates.hpp"
 
 namespace kovar::cuda {
 
@@ -90,34 +91,15 @@ Status withinCaps(const D&) {
 template <class D>
 Result<prim::PlanRef> choose(Device& device, const D& desc, std::span<const prim::View> views,
                              const prim::PrepareOptions& options) {
-  std::vector<prim::Refusal> refusals;
-  bool known = options.only.empty();
-  for (const Candidate<D>& candidate : listOf(desc)) {
-    if (!options.only.empty() && options.only != candidate.name) continue;
-    known = true;
+  const auto attempt = [&](const Candidate<D>& candidate) -> Result<std::shared_ptr<CudaPlan>> {
+    KOVAR_TRY(withinCaps(desc));
     auto plan = std::make_shared<CudaPlan>();
-    Status status = withinCaps(desc);
-    if (status.ok()) status = candidate.prepare(device, desc, views, options, *plan);
-    if (!status.ok()) {
-      refusals.push_back({candidate.name, status.failure().text});
-      continue;
-    }
-    plan->implementation = candidate.name;
-    plan->refusals = std::move(refusals);
+    KOVAR_TRY(candidate.prepare(device, desc, views, options, *plan));
     // Room to start the scratch where the vendor libraries want it.
     if (plan->scratchBytes > 0) plan->scratchBytes += kScratchAlignment - kGivenAlignment;
-    return prim::PlanRef(std::move(plan));
-  }
-  std::string text;
-  if (!known) {
-    text = "cuda: no implementation named '" + options.only + "'; there are";
-    for (const Candidate<D>& candidate : listOf(desc)) text += std::string(" ") + candidate.name;
-    return Failure{std::move(text)};
-  }
-  text = "cuda: nothing can run " + prim::textOf(desc) + " on";
-  for (const prim::View& v : views) text += " " + v.text();
-  for (const prim::Refusal& r : refusals) text += "; " + r.implementation + ": " + r.reason;
-  return Failure{std::move(text)};
+    return plan;
+  };
+  return prim::chooseCandidate("cuda", desc, views, options, listOf(desc), attempt);
 }
 
 class CudaStream final : public prim::Stream {
@@ -251,13 +233,7 @@ class CudaBackend final : public prim::Backend, public Device {
   }
 
   std::vector<std::string> candidates(const prim::Prim& prim) const override {
-    std::vector<std::string> names;
-    std::visit(
-        [&](const auto& desc) {
-          for (const auto& candidate : listOf(desc)) names.emplace_back(candidate.name);
-        },
-        prim);
-    return names;
+    return std::visit([](const auto& desc) { return prim::namesOf(listOf(desc)); }, prim);
   }
 
   Result<prim::StreamRef> makeStream() override {

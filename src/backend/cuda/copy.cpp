@@ -7,6 +7,7 @@
 #include "backend/cuda/cuda.hpp"
 #include "backend/cuda/nests.hpp"
 #include "backend/cuda/program.hpp"
+#include "prim/edge.hpp"
 
 namespace kovar::cuda {
 namespace {
@@ -103,20 +104,6 @@ void setShifted(const View& src, const View& dst, const std::array<std::int64_t,
   };
 }
 
-std::int64_t reflect(std::int64_t position, std::int64_t extent, bool edgeTwice) {
-  if (extent == 1) return 0;
-  const std::int64_t period = edgeTwice ? 2 * extent : 2 * (extent - 1);
-  const std::int64_t q = ((position % period) + period) % period;
-  return q < extent ? q : period - q - (edgeTwice ? 1 : 0);
-}
-
-/// Where the element at `position` of an axis is read from; zero edges do not come here.
-std::int64_t sourceOf(std::int64_t position, std::int64_t extent, Edge edge) {
-  if (position >= 0 && position < extent) return position;
-  if (edge == Edge::Clamp) return position < 0 ? 0 : extent - 1;
-  return reflect(position, extent, edge == Edge::MirrorWithEdge);
-}
-
 base::Status setGather(Device& device, const prim::Copy& desc, const View& diffDst, const View& diffSrc,
                        CudaPlan& plan) {
   GatherParams p;
@@ -132,7 +119,8 @@ base::Status setGather(Device& device, const prim::Copy& desc, const View& diffD
     const std::int64_t shift = a < missing ? 0 : desc.shift[a - missing], extent = p.dims[a];
     std::vector<std::vector<std::int32_t>> readers(static_cast<std::size_t>(extent));
     for (std::int64_t i = 0; i < read[a]; ++i)
-      readers[static_cast<std::size_t>(sourceOf(i + shift, extent, desc.edge))].push_back(static_cast<std::int32_t>(i));
+      readers[static_cast<std::size_t>(prim::edgeSource(i + shift, extent, desc.edge))].push_back(
+          static_cast<std::int32_t>(i));
     first[a] = table.size();
     std::int32_t next = 0;
     for (const auto& r : readers) {

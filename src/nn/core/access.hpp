@@ -16,6 +16,15 @@ namespace kovar::nn {
 
 prim::DType dtypeOf(MPS::ImageFeatureChannelFormat format);
 
+/// States that are known to be of a derived class, as a batch of that.
+template <class S>
+MPS::Batch<S> batchOf(const MPS::StateBatch& states) {
+  MPS::Batch<S> batch;
+  batch.reserve(states.size());
+  for (const auto& s : states) batch.push_back(std::static_pointer_cast<S>(s));
+  return batch;
+}
+
 struct Access {
   using Placement = MPS::Image::Placement;
 

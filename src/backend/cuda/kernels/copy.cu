@@ -2,11 +2,11 @@
 
 #include "backend/cuda/kernels/elements.cuh"
 #include "backend/cuda/kernels/launch.cuh"
+#include "prim/edge.hpp"
 
 namespace kovar::cuda {
 namespace {
 
-using prim::Edge;
 
 template <class T>
 __device__ void rawCopy(const RawCopyParams& p) {
@@ -44,28 +44,6 @@ __global__ void __launch_bounds__(kBlockThreads) manyCopiesKernel(const __grid_c
   }
 }
 
-__device__ std::int64_t reflect(std::int64_t position, std::int64_t extent, bool edgeTwice) {
-  if (extent == 1) return 0;
-  const std::int64_t period = edgeTwice ? 2 * extent : 2 * (extent - 1);
-  const std::int64_t q = ((position % period) + period) % period;
-  return q < extent ? q : period - q - (edgeTwice ? 1 : 0);
-}
-
-/// Where the element at `position` of an axis is read from; -1: nowhere.
-__device__ std::int64_t sourceOf(std::int64_t position, std::int64_t extent, Edge edge) {
-  if (position >= 0 && position < extent) return position;
-  switch (edge) {
-    case Edge::Clamp:
-      return position < 0 ? 0 : extent - 1;
-    case Edge::Mirror:
-      return reflect(position, extent, false);
-    case Edge::MirrorWithEdge:
-      return reflect(position, extent, true);
-    default:
-      return -1;
-  }
-}
-
 /// Splits a number of an element into its place, the last axis fastest.
 __device__ void placeOf(std::int64_t i, const std::int64_t (&dims)[4], std::int64_t (&at)[4]) {
 #pragma unroll
@@ -84,7 +62,7 @@ __global__ void __launch_bounds__(kBlockThreads) shiftKernel(const __grid_consta
     bool inside = true;
 #pragma unroll
     for (int a = 0; a < 4; ++a) {
-      const std::int64_t s = sourceOf(at[a] + p.shift[a], p.srcDims[a], p.edge);
+      const std::int64_t s = prim::edgeSource(at[a] + p.shift[a], p.srcDims[a], p.edge);
       inside = inside && s >= 0;
       from += s * p.src.step[a];
       to += at[a] * p.dst.step[a];
