@@ -122,9 +122,17 @@ GraphPlan::GraphPlan(const Ref<MTL::Device>& device, const std::vector<Ref<MPS::
   }
   findExports();
   for (Step& step : steps_) {
-    const ImageSlot& result = images_[step.result];
-    step.layer->setResultWanted(result.kept || result.readers > 0);
+    step.layer->setResultWanted(runsForItsResults(step));
   }
+}
+
+bool GraphPlan::runsForItsResults(const Step& step) const {
+  const ImageSlot& result = images_[step.result];
+  if (result.kept || result.readers > 0) return true;
+  if (step.resultState == kNone) return false;
+  // A gradient may need the state alone; the image is then dead work that no plan keeps.
+  const StateSlot& state = states_[step.resultState];
+  return state.readers > 0 || state.node->exportFromGraph();
 }
 
 void GraphPlan::findExports() {
@@ -204,7 +212,7 @@ void GraphPlan::runSteps(const Run& run, std::vector<MPS::ImageBatch>& images, s
   const std::size_t first = slotOf(results_[0].get());
   for (Step& step : steps_) {
     const ImageSlot& result = images_[step.result];
-    if (!result.kept && result.readers == 0 && !step.layer->hasOtherEffects()) continue;
+    if (!runsForItsResults(step) && !step.layer->hasOtherEffects()) continue;
     LayerCall call;
     call.commandBuffer = run.commandBuffer;
     call.batch = run.batch;

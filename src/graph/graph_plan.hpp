@@ -64,6 +64,8 @@ class GraphPlan {
   std::size_t slotOf(MPS::NNStateNode* node);
   std::vector<MPS::NNFilterNode*> order(const std::vector<Ref<MPS::NNImageNode>>& results) const;
   void findExports();
+  /// True where somebody reads the step's image or state.
+  bool runsForItsResults(const Step& step) const;
   void check(const Run& run, const std::string& who) const;
   void runSteps(const Run& run, std::vector<MPS::ImageBatch>& images, std::vector<MPS::StateBatch>& states);
 

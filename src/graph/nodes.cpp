@@ -10,8 +10,6 @@
 #include "kovar/MPS/NN/CNNLossNode.hpp"
 #include "kovar/MPS/NN/CNNNeuron.hpp"
 #include "kovar/MPS/NN/CNNNeuronNode.hpp"
-#include "kovar/MPS/NN/CNNPooling.hpp"
-#include "kovar/MPS/NN/CNNPoolingNode.hpp"
 #include "kovar/MPS/NN/CNNSoftMax.hpp"
 #include "kovar/MPS/NN/CNNSoftMaxNode.hpp"
 
@@ -129,92 +127,6 @@ CNNNeuronLogarithmNode::CNNNeuronLogarithmNode(const Ref<NNImageNode>& source, f
     : CNNNeuronNode(source, neuron(CNNNeuronType::Logarithm, a, b, c)) {}
 CNNNeuronGeLUNode::CNNNeuronGeLUNode(const Ref<NNImageNode>& source)
     : CNNNeuronNode(source, neuron(CNNNeuronType::GeLU, 0.f, 0.f, 0.f)) {}
-
-// --- pooling
-// ----------------------------------------------------------------------------------------------------------
-
-CNNPoolingNode::CNNPoolingNode(const Ref<NNImageNode>& source, std::size_t kernelWidth, std::size_t kernelHeight,
-                               std::size_t strideInPixelsX, std::size_t strideInPixelsY)
-    : NNFilterNode({source}, {}),
-      kernelWidth_(kernelWidth),
-      kernelHeight_(kernelHeight),
-      strideX_(strideInPixelsX),
-      strideY_(strideInPixelsY) {
-  addResultState(std::make_unique<NNGradientStateNode>());
-}
-CNNPoolingNode::CNNPoolingNode(const Ref<NNImageNode>& source, std::size_t filterSize, std::size_t stride)
-    : CNNPoolingNode(source, filterSize, filterSize, stride, stride) {}
-CNNPoolingNode::CNNPoolingNode(const Ref<NNImageNode>& source, std::size_t filterSize)
-    : CNNPoolingNode(source, filterSize, filterSize) {}
-
-Ref<CNNPoolingNode> CNNPoolingNode::create(const Ref<NNImageNode>& s, std::size_t f) {
-  return std::make_shared<CNNPoolingNode>(s, f);
-}
-Ref<CNNPoolingNode> CNNPoolingNode::create(const Ref<NNImageNode>& s, std::size_t f, std::size_t stride) {
-  return std::make_shared<CNNPoolingNode>(s, f, stride);
-}
-Ref<CNNPoolingMaxNode> CNNPoolingMaxNode::create(const Ref<NNImageNode>& s, std::size_t f) {
-  return std::make_shared<CNNPoolingMaxNode>(s, f);
-}
-Ref<CNNPoolingMaxNode> CNNPoolingMaxNode::create(const Ref<NNImageNode>& s, std::size_t f, std::size_t stride) {
-  return std::make_shared<CNNPoolingMaxNode>(s, f, stride);
-}
-Ref<CNNPoolingAverageNode> CNNPoolingAverageNode::create(const Ref<NNImageNode>& s, std::size_t f) {
-  return std::make_shared<CNNPoolingAverageNode>(s, f);
-}
-Ref<CNNPoolingAverageNode> CNNPoolingAverageNode::create(const Ref<NNImageNode>& s, std::size_t f, std::size_t stride) {
-  return std::make_shared<CNNPoolingAverageNode>(s, f, stride);
-}
-
-namespace {
-
-/// Pooling stages start with edge mode Clamp.
-template <class K>
-std::unique_ptr<GraphLayer> poolingLayer(const Ref<MTL::Device>& device, std::size_t kw, std::size_t kh, std::size_t sx,
-                                         std::size_t sy) {
-  auto kernel = std::make_shared<K>(device, kw, kh, sx, sy);
-  kernel->setEdgeMode(ImageEdgeMode::Clamp);
-  return std::make_unique<UnaryLayer>(kernel);
-}
-
-}  // namespace
-
-std::unique_ptr<GraphLayer> CNNPoolingNode::doMakeLayer(const Ref<MTL::Device>&) {
-  base::raise(described() + ": the base class computes nothing; use CNNPoolingMaxNode or CNNPoolingAverageNode");
-}
-std::unique_ptr<GraphLayer> CNNPoolingMaxNode::doMakeLayer(const Ref<MTL::Device>& d) {
-  return poolingLayer<CNNPoolingMax>(d, kernelWidth_, kernelHeight_, strideX_, strideY_);
-}
-std::unique_ptr<GraphLayer> CNNPoolingAverageNode::doMakeLayer(const Ref<MTL::Device>& d) {
-  return poolingLayer<CNNPoolingAverage>(d, kernelWidth_, kernelHeight_, strideX_, strideY_);
-}
-std::vector<Ref<NNGradientFilterNode>> CNNPoolingMaxNode::doGradientFilters(const Ref<NNImageNode>& g) {
-  return {std::make_shared<CNNPoolingMaxGradientNode>(g, sources_[0], gradientStateOf(resultState()), kernelWidth_,
-                                                      kernelHeight_, strideX_, strideY_, padding_)};
-}
-std::vector<Ref<NNGradientFilterNode>> CNNPoolingAverageNode::doGradientFilters(const Ref<NNImageNode>& g) {
-  return {std::make_shared<CNNPoolingAverageGradientNode>(g, sources_[0], gradientStateOf(resultState()), kernelWidth_,
-                                                          kernelHeight_, strideX_, strideY_, padding_)};
-}
-
-CNNPoolingGradientNode::CNNPoolingGradientNode(const Ref<NNImageNode>& sourceGradient,
-                                               const Ref<NNImageNode>& sourceImage,
-                                               const Ref<NNGradientStateNode>& gradientState, std::size_t kernelWidth,
-                                               std::size_t kernelHeight, std::size_t strideInPixelsX,
-                                               std::size_t strideInPixelsY, const Ref<NNPadding>& paddingPolicy)
-    : NNGradientFilterNode({sourceGradient, sourceImage}, {gradientState}),
-      kernelWidth_(kernelWidth),
-      kernelHeight_(kernelHeight),
-      strideX_(strideInPixelsX),
-      strideY_(strideInPixelsY) {
-  padding_ = paddingPolicy;
-}
-std::unique_ptr<GraphLayer> CNNPoolingMaxGradientNode::doMakeLayer(const Ref<MTL::Device>& d) {
-  return gradient<CNNPoolingMaxGradient>(d, kernelWidth_, kernelHeight_, strideX_, strideY_);
-}
-std::unique_ptr<GraphLayer> CNNPoolingAverageGradientNode::doMakeLayer(const Ref<MTL::Device>& d) {
-  return gradient<CNNPoolingAverageGradient>(d, kernelWidth_, kernelHeight_, strideX_, strideY_);
-}
 
 // --- softmax
 // ----------------------------------------------------------------------------------------------------------

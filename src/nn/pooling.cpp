@@ -1,6 +1,7 @@
 #include "kovar/MPS/NN/CNNPooling.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/edge.hpp"
 #include "maths/geometry.hpp"
@@ -54,6 +55,19 @@ prim::PoolKind primKind(PoolKind k) {
   return prim::PoolKind::L2;
 }
 
+/// Rates, and that the windows they stretch stay within reach.
+void checkDilation(const char* who, std::size_t kw, std::size_t kh, std::size_t dx, std::size_t dy) {
+  for (const auto& [kernel, rate] : {std::pair(kw, dx), std::pair(kh, dy)}) {
+    if (rate == 0 || rate > kLargest)
+      base::raise(std::string(who) + ": dilation rates " + std::to_string(dx) + ", " + std::to_string(dy) +
+                  (rate == 0 ? "; each must be at least 1" : "; each may be at most " + std::to_string(kLargest)));
+    if ((kernel - 1) * rate >= kLargest)
+      base::raise(std::string(who) + ": " + std::to_string(kernel) + " taps that lie " + std::to_string(rate) +
+                  " pixels apart reach over " + std::to_string((kernel - 1) * rate + 1) + " pixels; at most " +
+                  std::to_string(kLargest));
+  }
+}
+
 void checkWindow(const char* who, std::size_t kw, std::size_t kh, std::size_t sx, std::size_t sy) {
   for (const std::size_t v : {kw, kh, sx, sy})
     if (v == 0 || v > kLargest)
@@ -84,10 +98,22 @@ CNNPooling::CNNPooling(const Ref<MTL::Device>& device, std::size_t kernelWidth, 
 }
 
 PoolKind CNNPooling::poolKind() const {
-  base::raise(described() + ": the base class computes nothing; use CNNPoolingMax or CNNPoolingAverage");
+  base::raise(described() + ": the base class computes nothing; use a subclass, such as CNNPoolingMax");
 }
 PoolKind CNNPoolingMax::poolKind() const { return PoolKind::Max; }
 PoolKind CNNPoolingAverage::poolKind() const { return PoolKind::Average; }
+PoolKind CNNPoolingL2Norm::poolKind() const { return PoolKind::L2; }
+PoolKind CNNDilatedPoolingMax::poolKind() const { return PoolKind::Max; }
+
+CNNDilatedPoolingMax::CNNDilatedPoolingMax(const Ref<MTL::Device>& device, std::size_t kernelWidth,
+                                           std::size_t kernelHeight, std::size_t dilationRateX,
+                                           std::size_t dilationRateY, std::size_t strideInPixelsX,
+                                           std::size_t strideInPixelsY)
+    : CNNPooling(device, kernelWidth, kernelHeight, strideInPixelsX, strideInPixelsY) {
+  nn::checkDilation("CNNDilatedPoolingMax", kernelWidth, kernelHeight, dilationRateX, dilationRateY);
+  sources_[0].dilationX = dilationRateX;
+  sources_[0].dilationY = dilationRateY;
+}
 
 void CNNPoolingAverage::doSetZeroPad(std::size_t x, std::size_t y) {
   zeroPadSizeX_ = x;
@@ -149,11 +175,24 @@ CNNPoolingGradient::CNNPoolingGradient(const Ref<MTL::Device>& device, std::size
 }
 
 PoolKind CNNPoolingGradient::poolKind() const {
-  base::raise(described() +
-              ": the base class computes nothing; use CNNPoolingMaxGradient or CNNPoolingAverageGradient");
+  base::raise(described() + ": the base class computes nothing; use a subclass, such as CNNPoolingMaxGradient");
 }
 PoolKind CNNPoolingMaxGradient::poolKind() const { return PoolKind::Max; }
 PoolKind CNNPoolingAverageGradient::poolKind() const { return PoolKind::Average; }
+PoolKind CNNPoolingL2NormGradient::poolKind() const { return PoolKind::L2; }
+PoolKind CNNDilatedPoolingMaxGradient::poolKind() const { return PoolKind::Max; }
+
+CNNDilatedPoolingMaxGradient::CNNDilatedPoolingMaxGradient(const Ref<MTL::Device>& device, std::size_t kernelWidth,
+                                                           std::size_t kernelHeight, std::size_t dilationRateX,
+                                                           std::size_t dilationRateY, std::size_t strideInPixelsX,
+                                                           std::size_t strideInPixelsY)
+    : CNNPoolingGradient(device, kernelWidth, kernelHeight, strideInPixelsX, strideInPixelsY) {
+  nn::checkDilation("CNNDilatedPoolingMaxGradient", kernelWidth, kernelHeight, dilationRateX, dilationRateY);
+  for (Source* s : {&sources_[0], &sources_[1]}) {
+    s->dilationX = dilationRateX;
+    s->dilationY = dilationRateY;
+  }
+}
 
 void CNNPoolingAverageGradient::doSetZeroPad(std::size_t x, std::size_t y) {
   zeroPadSizeX_ = x;

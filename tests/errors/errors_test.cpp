@@ -536,7 +536,8 @@ TEST(Errors, EveryWrongUseGivesItsMessage) {
   const base::io::TemporaryFolder folder;
   std::set<std::string> names;
   std::vector<Misuse> table = misuses(folder);
-  for (Misuse& m : normalizationMisuses()) table.push_back(std::move(m));
+  for (auto* more : {normalizationMisuses, shapeMisuses})
+    for (Misuse& m : more()) table.push_back(std::move(m));
   EXPECT_GE(table.size(), 100u);
   for (const Misuse& m : table) {
     EXPECT_TRUE(names.insert(m.name).second) << m.name << " stands twice";

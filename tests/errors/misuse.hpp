@@ -18,6 +18,8 @@ struct Misuse {
 };
 /// Those of normalizations.
 std::vector<Misuse> normalizationMisuses();
+/// Those of pooling, upsampling and reductions.
+std::vector<Misuse> shapeMisuses();
 
 inline Ref<MTL::Device> device() { return MTL::deviceNamed("cpu"); }
 /// One that plans and computes nothing.

@@ -120,6 +120,35 @@ TEST(Examples, NormalizationEvensOutThePictureAndPrintsItsStatistics) {
   }
 }
 
+TEST(Examples, PoolingGrowsWhatIsBrightAndMeasuresTheQuarters) {
+  const TemporaryFolder folder;
+  const Ended ended = run("pooling", cat() + " " + folder.file("grown.png"));
+  ASSERT_EQ(ended.status, 0) << ended.said;
+  const Picture drawn = read(folder.file("grown.png")), gray = base::io::toGray(read(cat()));
+  ASSERT_EQ(drawn.width, gray.width);
+  ASSERT_EQ(drawn.height, gray.height);
+  double squares[2][2] = {};
+  for (int y = 0; y < gray.height; ++y)
+    for (int x = 0; x < gray.width; ++x) {
+      int most = 0;
+      for (int dy = -2; dy <= 2; dy += 2)
+        for (int dx = -2; dx <= 2; dx += 2) {
+          const int yy = std::clamp(y + dy, 0, gray.height - 1), xx = std::clamp(x + dx, 0, gray.width - 1);
+          most = std::max<int>(most, gray.pixels[static_cast<std::size_t>(yy * gray.width + xx)]);
+        }
+      const auto at = static_cast<std::size_t>(y * gray.width + x);
+      ASSERT_EQ(drawn.pixels[at], most) << x << ", " << y;
+      const int row = y / (gray.height / 2), column = x / (gray.width / 2);
+      if (row < 2 && column < 2) squares[row][column] += gray.pixels[at] / 255.0 * (gray.pixels[at] / 255.0);
+    }
+  double said[4] = {};
+  ASSERT_EQ(std::sscanf(ended.said.c_str(), "left: %lf above, %lf below; right: %lf above, %lf below", said, said + 1,
+                        said + 2, said + 3),
+            4)
+      << ended.said;
+  for (int i = 0; i < 4; ++i) EXPECT_NEAR(said[i], std::sqrt(squares[i % 2][i / 2]), 0.01) << i;
+}
+
 TEST(Examples, DigitClassifierLearns) {
   const Ended ended = run("digit_classifier", std::string(KOVAR_SOURCE_DIR) + "/data/mnist 40");
   ASSERT_EQ(ended.status, 0) << ended.said;

@@ -38,10 +38,11 @@ inline Tensor poolSource(Random& r, std::size_t n, std::size_t h, std::size_t w,
   return randomTensor(r, n, h, w, c, {-4.13, 4, true}, f);
 }
 
-inline PoolCase randomPoolCase(Random& r, PoolKind kind, bool imageRanges) {
+/// `dilation`: the largest rate drawn; above 1 for maxima only.
+inline PoolCase randomPoolCase(Random& r, PoolKind kind, bool imageRanges, long dilation = 1) {
   PoolCase p;
   GeometryLimits limits;
-  limits.dilation = 1;
+  limits.dilation = dilation;
   p.geometry = randomGeometry(r, limits);
   p.arrangement = randomArrangement(r);
   p.pool.kind = kind;
@@ -68,6 +69,7 @@ inline PoolCase randomPoolCase(Random& r, PoolKind kind, bool imageRanges) {
   return p;
 }
 
+/// The kernel that an oracle's description stands for; a maximum with gaps is a dilated one.
 inline Ref<MPS::CNNPooling> poolingOf(const oracle::Pool& p) {
   const auto size = [](long v) { return static_cast<std::size_t>(v); };
   const auto make = [&](auto type) {
@@ -75,7 +77,12 @@ inline Ref<MPS::CNNPooling> poolingOf(const oracle::Pool& p) {
     return std::make_shared<T>(cpuDevice(), size(p.kernelWidth), size(p.kernelHeight), size(p.strideX),
                                size(p.strideY));
   };
+  if (p.dilationX != 1 || p.dilationY != 1)
+    return std::make_shared<MPS::CNNDilatedPoolingMax>(cpuDevice(), size(p.kernelWidth), size(p.kernelHeight),
+                                                       size(p.dilationX), size(p.dilationY), size(p.strideX),
+                                                       size(p.strideY));
   if (p.kind == PoolKind::Max) return make(std::type_identity<MPS::CNNPoolingMax>{});
+  if (p.kind == PoolKind::L2Norm) return make(std::type_identity<MPS::CNNPoolingL2Norm>{});
   auto average = make(std::type_identity<MPS::CNNPoolingAverage>{});
   average->setZeroPadSizeX(size(p.zeroPadSizeX));
   average->setZeroPadSizeY(size(p.zeroPadSizeY));
@@ -89,7 +96,12 @@ inline Ref<MPS::CNNPoolingGradient> poolingGradientOf(const oracle::Pool& p, boo
     return std::make_shared<T>(cpuDevice(), size(p.kernelWidth), size(p.kernelHeight), size(p.strideX),
                                size(p.strideY));
   };
+  if (p.dilationX != 1 || p.dilationY != 1)
+    return std::make_shared<MPS::CNNDilatedPoolingMaxGradient>(cpuDevice(), size(p.kernelWidth), size(p.kernelHeight),
+                                                               size(p.dilationX), size(p.dilationY), size(p.strideX),
+                                                               size(p.strideY));
   if (p.kind == PoolKind::Max) return make(std::type_identity<MPS::CNNPoolingMaxGradient>{});
+  if (p.kind == PoolKind::L2Norm) return make(std::type_identity<MPS::CNNPoolingL2NormGradient>{});
   auto average = make(std::type_identity<MPS::CNNPoolingAverageGradient>{});
   if (withZeroPad) {
     average->setZeroPadSizeX(size(p.zeroPadSizeX));
@@ -98,24 +110,21 @@ inline Ref<MPS::CNNPoolingGradient> poolingGradientOf(const oracle::Pool& p, boo
   return average;
 }
 
-/// PyTorch's cases for the classes there are: no L2 norm, no dilation.
-inline std::vector<GoldenCase> goldenPoolings() {
-  std::vector<GoldenCase> cases;
-  for (const GoldenCase& g : readGolden(KOVAR_SOURCE_DIR "/tests/golden/ops/pooling.txt"))
-    if (g.word("kind") != "l2" && g.integer("dilationX") == 1 && g.integer("dilationY") == 1) cases.push_back(g);
-  return cases;
-}
+/// PyTorch's cases.
+inline std::vector<GoldenCase> goldenPoolings() { return readGolden(KOVAR_SOURCE_DIR "/tests/golden/ops/pooling.txt"); }
 
 inline oracle::Pool goldenPool(const GoldenCase& g) {
   oracle::Pool p;
-  p.kind = g.word("kind") == "max" ? PoolKind::Max : PoolKind::Average;
+  p.kind = g.word("kind") == "max" ? PoolKind::Max : g.word("kind") == "l2" ? PoolKind::L2Norm : PoolKind::Average;
+  p.dilationX = g.integer("dilationX");
+  p.dilationY = g.integer("dilationY");
   p.kernelWidth = g.integer("kernelWidth");
   p.kernelHeight = g.integer("kernelHeight");
   p.strideX = g.integer("strideX");
   p.strideY = g.integer("strideY");
   p.at.edge = g.word("edge") == "Clamp" ? oracle::EdgeMode::Clamp : oracle::EdgeMode::Zero;
-  p.at.offset.x = p.kernelWidth / 2 - g.integer("paddingX");
-  p.at.offset.y = p.kernelHeight / 2 - g.integer("paddingY");
+  p.at.offset.x = p.extentX() / 2 - g.integer("paddingX");
+  p.at.offset.y = p.extentY() / 2 - g.integer("paddingY");
   p.zeroPadSizeX = g.integer("zeroPadSizeX");
   p.zeroPadSizeY = g.integer("zeroPadSizeY");
   return p;

@@ -1,4 +1,4 @@
-// CNNPoolingMaxGradient and CNNPoolingAverageGradient: against the oracle (from the state and set by hand), finite
+// The pooling gradients: against the oracle (from the state and set by hand), finite
 // differences and PyTorch.
 
 #include "gradient_case.hpp"
@@ -12,9 +12,9 @@ Tensor gradientFor(Random& r, const PoolCase& p, Format f) {
   return randomTensor(r, p.destination.n, p.destination.h, p.destination.w, p.destination.c, {-2, 2, false}, f);
 }
 
-void expectAutomatic(Case& c, PoolKind kind) {
+void expectAutomatic(Case& c, PoolKind kind, long dilation = 1) {
   Random& r = c.random;
-  PoolCase p = randomPoolCase(r, kind, false);
+  PoolCase p = randomPoolCase(r, kind, false, dilation);
   c.text = p.text();
   const Format gradientFormat = r.pick({Format::Float32, Format::Float32, Format::Float16});
   const Tensor gradient = gradientFor(r, p, gradientFormat);
@@ -56,11 +56,17 @@ TEST(PoolingGradient, MaxFromTheStateMatchesTheOracle) {
 TEST(PoolingGradient, AverageFromTheStateMatchesTheOracle) {
   forCases(250, [](Case& c) { expectAutomatic(c, PoolKind::Average); });
 }
+TEST(PoolingGradient, L2NormFromTheStateMatchesTheOracle) {
+  forCases(250, [](Case& c) { expectAutomatic(c, PoolKind::L2Norm); });
+}
+TEST(PoolingGradient, DilatedMaxFromTheStateMatchesTheOracle) {
+  forCases(250, [](Case& c) { expectAutomatic(c, PoolKind::Max, 4); });
+}
 
 // Any primary offset, source size, secondary offset and clip rectangle, related to a forward kernel or not.
-void expectManual(Case& c, PoolKind kind) {
+void expectManual(Case& c, PoolKind kind, long dilation = 1) {
   Random& r = c.random;
-  PoolCase p = randomPoolCase(r, kind, false);
+  PoolCase p = randomPoolCase(r, kind, false, dilation);
   p.pool.at.clip = {};
   c.text = p.text();
   const Format gradientFormat = r.pick({Format::Float32, Format::Float32, Format::Float16});
@@ -113,10 +119,18 @@ TEST(PoolingGradient, AverageSetByHandMatchesTheOracle) {
   forCases(250, [](Case& c) { expectManual(c, PoolKind::Average); });
 }
 
+TEST(PoolingGradient, L2NormSetByHandMatchesTheOracle) {
+  forCases(250, [](Case& c) { expectManual(c, PoolKind::L2Norm); });
+}
+TEST(PoolingGradient, DilatedMaxSetByHandMatchesTheOracle) {
+  forCases(250, [](Case& c) { expectManual(c, PoolKind::Max, 4); });
+}
+
 TEST(PoolingGradient, IsTheNumericDerivative) {
   forCases(300, [](Case& c) {
     Random& r = c.random;
-    PoolCase p = randomPoolCase(r, c.index % 2 ? PoolKind::Max : PoolKind::Average, false);
+    static constexpr PoolKind kKinds[] = {PoolKind::Max, PoolKind::Average, PoolKind::L2Norm, PoolKind::Max};
+    PoolCase p = randomPoolCase(r, kKinds[c.index % 4], false, c.index % 4 == 3 ? 3 : 1);
     const std::size_t h = r.size(1, 5), w = r.size(1, 5);
     AutomaticCase a;
     a.at = p.pool.at;
@@ -159,7 +173,7 @@ TEST(PoolingGradient, MatchesPyTorch) {
                         oracle::Pool::gradientTolerance()));
     ++compared;
   }
-  EXPECT_GE(compared, 32);
+  EXPECT_EQ(compared, 48);
 }
 
 // The same numbers where forward result and source are parts of larger images: a clip rectangle, channel offsets.
@@ -192,7 +206,7 @@ TEST(PoolingGradient, MatchesPyTorchInsideLargerImages) {
 TEST(PoolingGradient, AutomaticAndManualFormAgree) {
   forCases(100, [](Case& c) {
     Random& r = c.random;
-    PoolCase p = randomPoolCase(r, r.pick({PoolKind::Max, PoolKind::Average}), false);
+    PoolCase p = randomPoolCase(r, r.pick({PoolKind::Max, PoolKind::Average, PoolKind::L2Norm}), false);
     oracle::Attributes& at = p.pool.at;
     at = {};
     at.edge = r.pick({oracle::EdgeMode::Zero, oracle::EdgeMode::Clamp});
@@ -235,6 +249,16 @@ TEST(PoolingGradient, TheFirstOfEqualValuesTakesAll) {
   EXPECT_EQ(encode(s), (std::vector<double>{0, 0, 0, 0}));
   s.v = {0, 9, 9, 9};
   EXPECT_EQ(encode(s), (std::vector<double>{5, 0, 0, 0}));
+}
+
+TEST(PoolingGradient, L2NormGivesNothingWhereTheNormIsZero) {
+  Tensor s(1, 1, 4, 1);
+  s.v = {0, 0, 3, 4};
+  MPS::CNNPoolingL2NormGradient kernel(cpuDevice(), 2, 1, 2, 1);
+  kernel.setSecondaryOffset({1, 0, 0});
+  const auto d = imageOf(Tensor(1, 1, 4, 1, 7.0));
+  runOnCpu([&](const auto& buffer) { kernel.encode(buffer, imageOf(Tensor(1, 1, 2, 1, 5.0)), imageOf(s), d); });
+  EXPECT_EQ(tensorOf(*d).v, (std::vector<double>{0, 0, 3, 4}));
 }
 
 TEST(PoolingGradient, UsesUpGradientSourceAndState) {

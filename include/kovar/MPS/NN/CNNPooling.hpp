@@ -71,6 +71,37 @@ class CNNPoolingAverage : public CNNPooling {
   friend class Kernel;
 };
 
+/// Square root of the sum of squares of each window, not divided by anything. Edge mode Clamp repeats the pixels at the
+/// border. Implements MPSCNNPoolingL2Norm.
+class CNNPoolingL2Norm : public CNNPooling {
+ public:
+  using CNNPooling::CNNPooling;
+
+ protected:
+  nn::PoolKind poolKind() const override;
+  Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  const char* className() const override { return "CNNPoolingL2Norm"; }
+  friend class Kernel;
+};
+
+/// Largest value of each window whose taps lie dilationRate pixels apart: tap p is read at
+/// centre - ((kernelWidth - 1) * dilationRateX + 1) div 2 + p * dilationRateX. With edge mode Clamp each tap outside
+/// reads the nearest pixel, which may be none of the window's own. Implements MPSCNNDilatedPoolingMax.
+///
+/// Errors: a kernel size, dilation rate or stride of 0.
+class CNNDilatedPoolingMax : public CNNPooling {
+ public:
+  CNNDilatedPoolingMax(const Ref<MTL::Device>& device, std::size_t kernelWidth, std::size_t kernelHeight,
+                       std::size_t dilationRateX, std::size_t dilationRateY, std::size_t strideInPixelsX,
+                       std::size_t strideInPixelsY);
+
+ protected:
+  nn::PoolKind poolKind() const override;
+  Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  const char* className() const override { return "CNNDilatedPoolingMax"; }
+  friend class Kernel;
+};
+
 /// Base of the pooling gradients: primary is the gradient, secondary the forward source. Gradient pixel v counts if it
 /// lies in [primaryOffset, primaryOffset + sourceSize); its window is centred at secondaryOffset + (v - primaryOffset)
 /// * stride. By hand, destination pixel clipRect.origin holds the first source pixel of the first window; taken from
@@ -130,6 +161,35 @@ class CNNPoolingAverageGradient : public CNNPoolingGradient {
 
  private:
   std::size_t zeroPadSizeX_ = 0, zeroPadSizeY_ = 0;
+  friend class Kernel;
+};
+
+/// Each pixel of a window takes the gradient times its value over the window's result; nothing where that is 0.
+/// Implements MPSCNNPoolingL2NormGradient.
+class CNNPoolingL2NormGradient : public CNNPoolingGradient {
+ public:
+  using CNNPoolingGradient::CNNPoolingGradient;
+
+ protected:
+  nn::PoolKind poolKind() const override;
+  Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  const char* className() const override { return "CNNPoolingL2NormGradient"; }
+  friend class Kernel;
+};
+
+/// As CNNPoolingMaxGradient, over a window with gaps. Implements MPSCNNDilatedPoolingMaxGradient.
+///
+/// Errors: a kernel size, dilation rate or stride of 0.
+class CNNDilatedPoolingMaxGradient : public CNNPoolingGradient {
+ public:
+  CNNDilatedPoolingMaxGradient(const Ref<MTL::Device>& device, std::size_t kernelWidth, std::size_t kernelHeight,
+                               std::size_t dilationRateX, std::size_t dilationRateY, std::size_t strideInPixelsX,
+                               std::size_t strideInPixelsY);
+
+ protected:
+  nn::PoolKind poolKind() const override;
+  Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  const char* className() const override { return "CNNDilatedPoolingMaxGradient"; }
   friend class Kernel;
 };
 

@@ -1,0 +1,28 @@
+// Wrong uses of kernels that pool, enlarge and reduce, for the table of errors_test.cpp.
+
+#include "errors/misuse.hpp"
+
+namespace kovar::test {
+
+std::vector<Misuse> shapeMisuses() {
+  return {
+      {"dilation rate of 0", [] { MPS::CNNDilatedPoolingMax(device(), 2, 2, 0, 1, 1, 1); },
+       "CNNDilatedPoolingMax: dilation rates 0, 1; each must be at least 1"},
+      {"dilated window without taps", [] { MPS::CNNDilatedPoolingMaxGradient(device(), 2, 0, 1, 1, 1, 1); },
+       "CNNPoolingGradient: window of 2 x 0 with strides 1, 1; each must be at least 1"},
+      {"dilated window too wide", [] { MPS::CNNDilatedPoolingMax(device(), 4097, 2, 4096, 1, 1, 1); },
+       "CNNDilatedPoolingMax: 4097 taps that lie 4096 pixels apart reach over 16777217 pixels; at most 16777216"},
+      {"dilation rate too large",
+       [] { MPS::CNNDilatedPoolingMaxGradient(device(), 2, 2, 1, std::size_t{1} << 40, 1, 1); },
+       "CNNDilatedPoolingMaxGradient: dilation rates 1, 1099511627776; each may be at most 16777216"},
+      {"L2 pooling with an edge mode of the pad kernel",
+       [] {
+         MPS::CNNPoolingL2Norm kernel(device(), 2, 2);
+         kernel.setEdgeMode(MPS::ImageEdgeMode::Mirror);
+         kernel.encode(commands(), image(4, 4, 4), image(4, 4, 4));
+       },
+       "CNNPoolingL2Norm.encode: edge mode 2 is not one this kernel knows; use Zero or Clamp"},
+  };
+}
+
+}  // namespace kovar::test
