@@ -59,9 +59,8 @@ std::span<const Candidate<prim::Fill>> listOf(const prim::Fill&) { return fillCa
 std::span<const Candidate<prim::Random>> listOf(const prim::Random&) { return randomCandidates(); }
 std::span<const Candidate<prim::Loss>> listOf(const prim::Loss&) { return lossCandidates(); }
 std::span<const Candidate<prim::Step>> listOf(const prim::Step&) { return stepCandidates(); }
-// Normalizations run on the processor only so far: a list that holds one is refused when it is planned.
-std::span<const Candidate<prim::Norm>> listOf(const prim::Norm&) { return {}; }
-std::span<const Candidate<prim::LocalNorm>> listOf(const prim::LocalNorm&) { return {}; }
+std::span<const Candidate<prim::Norm>> listOf(const prim::Norm&) { return normCandidates(); }
+std::span<const Candidate<prim::LocalNorm>> listOf(const prim::LocalNorm&) { return localNormCandidates(); }
 
 Status prepareCall(Device&, const prim::Call&, std::span<const prim::View>, const prim::PrepareOptions&,
                    CudaPlan& plan) {

@@ -53,4 +53,9 @@ bool inFours(std::span<const prim::View> views) {
   });
 }
 
+bool alignedTo16(std::initializer_list<const std::byte*> addresses) {
+  return std::all_of(addresses.begin(), addresses.end(),
+                     [](const std::byte* a) { return reinterpret_cast<std::uintptr_t>(a) % 16 == 0; });
+}
+
 }  // namespace kovar::cuda

@@ -2,6 +2,7 @@
 // From views to what kernels walk.
 
 #include <array>
+#include <initializer_list>
 #include <span>
 
 #include "backend/cuda/kernels/params.hpp"
@@ -39,5 +40,7 @@ inline std::int64_t bytesOf(const prim::View& v) { return static_cast<std::int64
 
 /// All rank-4 views are float32 and their channels come in aligned groups of four.
 bool inFours(std::span<const prim::View> views);
+/// Memory that a caller owns may start anywhere. A null address is aligned.
+bool alignedTo16(std::initializer_list<const std::byte*> addresses);
 
 }  // namespace kovar::cuda

@@ -1,6 +1,4 @@
-#include <algorithm>
 #include <array>
-#include <initializer_list>
 
 #include "backend/cuda/cuda.hpp"
 #include "backend/cuda/nests.hpp"
@@ -10,12 +8,6 @@ namespace kovar::cuda {
 namespace {
 
 using prim::View;
-
-/// Memory that a caller owns may start anywhere.
-bool alignedTo16(std::initializer_list<const std::byte*> addresses) {
-  return std::all_of(addresses.begin(), addresses.end(),
-                     [](const std::byte* a) { return reinterpret_cast<std::uintptr_t>(a) % 16 == 0; });
-}
 
 base::Status preparePool(Device&, const prim::Pool& desc, std::span<const View> views, const prim::PrepareOptions&,
                          CudaPlan& plan) {

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "maths/loss.hpp"
+#include "maths/norm.hpp"
 #include "prim/desc.hpp"
 #include "prim/view.hpp"
 
@@ -130,6 +131,59 @@ struct SoftmaxParams {
   bool vectors = false;  ///< rows are packed float32 in aligned groups of four
 };
 cudaError_t runSoftmax(const SoftmaxParams& p, cudaStream_t stream);
+
+// ---- Normalization
+// ---------------------------------------------------------------------------------------------------
+
+/// What a block found out about one channel: count, mean and squares of maths::Moments, or the sums of the gradient and
+/// of the gradient times the distance from the mean.
+struct NormPartial {
+  double first, second, third;
+};
+
+/// Floats per region and channel or group.
+struct NormVector {
+  float* data = nullptr;
+  std::int64_t region = 0, channel = 0;  ///< elements from one to the next
+};
+
+struct NormParams {
+  prim::NormTask task = prim::NormTask::Apply;
+  float epsilon = 0.f;
+  bool accumulate = false;
+  std::int64_t width = 0, pixels = 0;               ///< of an image: columns of a row, pixels
+  std::int64_t regionImages = 1, regionPixels = 0;  ///< of a region
+  std::int64_t regions = 1, channels = 0, groups = 1;
+  bool flat = false;                        ///< pixels of a region lie at equal distances in every view
+  bool vectors = false;                     ///< all views are float32, channels lie together in aligned groups of four
+  std::int32_t across = 1;                  ///< threads of a block that take neighbouring channels
+  std::int64_t splits = 1, perSplit = 0;    ///< blocks that share a region to read it, pixels of each
+  std::int64_t writers = 1, perWriter = 0;  ///< and to write it
+  std::int32_t joiners = 32;                ///< threads that put the parts of a group together
+  Strided source, given, out;               ///< given: the incoming gradient
+  NormVector mean, variance, gamma, beta, diffGamma, diffBeta;
+  NormPartial* partials = nullptr;  ///< regions * splits * channels
+  float* factors = nullptr;         ///< regions * kNormFactors * channels
+  ScalarSource scalars;
+
+  constexpr bool backward() const { return task >= prim::NormTask::Sums; }
+  constexpr bool reads() const { return task != prim::NormTask::Apply && task != prim::NormTask::Data; }
+  constexpr bool writes() const { return task != prim::NormTask::Statistics && task != prim::NormTask::Sums; }
+};
+inline constexpr std::int64_t kNormFactors = 4;
+cudaError_t runNorm(const NormParams& p, cudaStream_t stream);
+
+struct LocalNormParams {
+  prim::LocalNorm desc;
+  maths::InversePower power;
+  std::int64_t images = 0, height = 0, width = 0, channels = 0;  ///< of the source
+  std::int64_t windowsY = 0, windowsX = 0;
+  Strided source, given, out;
+  /// The gradient's, an element for each of `given`: what a window passes to its centre and to all its taps; contrast
+  /// also needs its mean and what all taps get alike.
+  float *direct = nullptr, *shares = nullptr, *means = nullptr, *constants = nullptr;
+};
+cudaError_t runLocalNorm(const LocalNormParams& p, cudaStream_t stream);
 
 // ---- Reductions
 // ------------------------------------------------------------------------------------------------------

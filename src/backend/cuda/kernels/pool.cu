@@ -1,7 +1,7 @@
 // Pooling and its gradients: a thread for each result, or for four neighbouring channels. Taps in row-major order, so
 // that the bits are the processor's.
 
-#include "backend/cuda/kernels/elements.cuh"
+#include "backend/cuda/kernels/lanes.cuh"
 #include "backend/cuda/kernels/launch.cuh"
 #include "maths/neuron-inl.hpp"
 #include "maths/pool-inl.hpp"
@@ -10,28 +10,6 @@ namespace kovar::cuda {
 namespace {
 
 using prim::PoolKind;
-
-template <int kLanes>
-struct alignas(4 * kLanes) Lanes {
-  float v[kLanes];
-};
-
-template <int kLanes>
-__device__ Lanes<kLanes> loadLanes(const Strided& s, std::int64_t offset) {
-  if constexpr (kLanes == 4) {
-    return *reinterpret_cast<const Lanes<4>*>(s.data + offset);
-  } else {
-    return {{loadElement(s.type, s.data + offset)}};
-  }
-}
-
-template <int kLanes>
-__device__ void storeLanes(const Strided& s, std::int64_t offset, const Lanes<kLanes>& v) {
-  if constexpr (kLanes == 4)
-    *reinterpret_cast<Lanes<4>*>(s.data + offset) = v;
-  else
-    storeElement(s.type, s.data + offset, v.v[0]);
-}
 
 /// A pixel as it is pooled.
 template <int kLanes>
@@ -148,18 +126,6 @@ __device__ Lanes<kLanes> windowOf(const PoolParams& p, std::int64_t base, const 
   }
   return acc;
 }
-
-/// Number of an element or group of four channels -> image, row, column, first channel.
-template <int kLanes>
-struct Pixel {
-  std::int64_t n, y, x, c;
-  __device__ Pixel(std::int64_t i, std::int64_t height, std::int64_t width, std::int64_t channels) {
-    i = divide(c, i, channels / kLanes);
-    c *= kLanes;
-    i = divide(x, i, width);
-    n = divide(y, i, height);
-  }
-};
 
 template <PoolKind kKind, int kLanes, int kSize>
 __global__ void __launch_bounds__(kBlockThreads) poolForwardKernel(const __grid_constant__ PoolParams p) {
