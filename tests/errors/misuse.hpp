@@ -20,6 +20,8 @@ struct Misuse {
 std::vector<Misuse> normalizationMisuses();
 /// Those of pooling, upsampling and reductions.
 std::vector<Misuse> shapeMisuses();
+/// Those of arithmetic.
+std::vector<Misuse> arithmeticMisuses();
 
 inline Ref<MTL::Device> device() { return MTL::deviceNamed("cpu"); }
 /// One that plans and computes nothing.
