@@ -22,6 +22,8 @@ std::vector<Misuse> normalizationMisuses();
 std::vector<Misuse> shapeMisuses();
 /// Those of arithmetic.
 std::vector<Misuse> arithmeticMisuses();
+/// Those of reshape, padding, slice and concatenation.
+std::vector<Misuse> reshapeMisuses();
 
 inline Ref<MTL::Device> device() { return MTL::deviceNamed("cpu"); }
 /// One that plans and computes nothing.

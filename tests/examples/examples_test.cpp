@@ -168,6 +168,25 @@ TEST(Examples, ArithmeticDrawsAMaskAndPrintsAGradient) {
   }
 }
 
+TEST(Examples, PaddingFramesThePicture) {
+  const TemporaryFolder folder;
+  const Ended ended = run("padding", cat() + " " + folder.file("framed.png"));
+  ASSERT_EQ(ended.status, 0) << ended.said;
+  EXPECT_THAT(ended.said, HasSubstr("the inside is the picture"));
+  const Picture photo = read(cat()), drawn = read(folder.file("framed.png"));
+  ASSERT_EQ(drawn.width, photo.width + 40);
+  ASSERT_EQ(drawn.height, photo.height + 40);
+  const auto mirrored = [](int i, int n) { return i < 0 ? -1 - i : i >= n ? 2 * n - 1 - i : i; };
+  for (int y = 0; y < drawn.height; ++y)
+    for (int x = 0; x < drawn.width; ++x)
+      for (int c = 0; c < photo.channels; ++c)
+        ASSERT_EQ(
+            drawn.pixels[static_cast<std::size_t>((y * drawn.width + x) * photo.channels + c)],
+            photo.pixels[static_cast<std::size_t>(
+                (mirrored(y - 20, photo.height) * photo.width + mirrored(x - 20, photo.width)) * photo.channels + c)])
+            << x << ", " << y;
+}
+
 TEST(Examples, DigitClassifierLearns) {
   const Ended ended = run("digit_classifier", std::string(KOVAR_SOURCE_DIR) + "/data/mnist 40");
   ASSERT_EQ(ended.status, 0) << ended.said;
