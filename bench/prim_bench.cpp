@@ -117,6 +117,12 @@ void addConv(std::vector<Problem>& list, const std::string& name, long n, long s
   }
 }
 
+/// What a memory-bound operation is measured by; "operations" are bytes read and written.
+void addCopy(std::vector<Problem>& list, const std::string& name, long n, long size, long c) {
+  const View v = image(n, size, size, c);
+  list.push_back({name + " n" + std::to_string(n), prim::Copy{}, {v, v}, 8.0 * static_cast<double>(v.end()), SIZE_MAX});
+}
+
 void addFullyConnected(std::vector<Problem>& list, const std::string& name, long n, long in, long out, bool training) {
   const View x = View::contiguous(DType::F32, {n, in}), w = View::contiguous(DType::F32, {out, in}),
              y = View::contiguous(DType::F32, {n, out});
@@ -147,6 +153,8 @@ std::vector<Problem> problems() {
     addConv(list, "conv3x3_512_512_7", n, 7, 512, 512, 3, 1, 1, 1, n == 16);
     addConv(list, "conv3x3_256_256_28", n, 28, 256, 256, 3, 1, 1, 1, false);
     addConv(list, "dw3x3s2_96_112", n, 112, 96, 96, 3, 2, 1, 96, n == 16);
+    addConv(list, "dw3x3_96_112", n, 112, 96, 96, 3, 1, 1, 96, n == 16);
+    addCopy(list, "copy_96_112", n, 112, 96);
     addConv(list, "dw3x3_384_14", n, 14, 384, 384, 3, 1, 1, 384, n == 16);
   }
   addFullyConnected(list, "fc4096", 1, 4096, 4096, false);

@@ -38,6 +38,12 @@ CNNConvolution::CNNConvolution(std::shared_ptr<nn::WeightsCell> cell)
 std::size_t CNNConvolution::inputFeatureChannels() const { return cell_->descriptor().inputFeatureChannels(); }
 std::size_t CNNConvolution::outputFeatureChannels() const { return cell_->descriptor().outputFeatureChannels(); }
 std::size_t CNNConvolution::groups() const { return cell_->descriptor().groups(); }
+std::size_t CNNConvolution::subPixelScaleFactor() const {
+  return static_cast<std::size_t>(cell_->shape().subPixelScale);
+}
+std::size_t CNNConvolution::channelMultiplier() const {
+  return static_cast<std::size_t>(cell_->shape().channelMultiplier);
+}
 Ref<CNNConvolutionDataSource> CNNConvolution::dataSource() const { return cell_->source(); }
 Ref<NNNeuronDescriptor> CNNConvolution::fusedNeuronDescriptor() const {
   return cell_->descriptor().fusedNeuronDescriptor()->copy();
@@ -59,10 +65,29 @@ float CNNConvolution::neuronParameterC() const {
 
 std::size_t CNNConvolution::doDestinationChannels(const std::vector<std::size_t>& used) {
   nn::requireChannels(*this, "source", used[0], inputFeatureChannels());
-  return outputFeatureChannels();
+  return static_cast<std::size_t>(cell_->shape().writtenChannels());
+}
+
+Ref<ImageDescriptor> CNNConvolution::doDestinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
+                                                                  const std::vector<Ref<State>>& sourceStates) {
+  Ref<ImageDescriptor> d = CNNKernel::doDestinationImageDescriptor(sourceImages, sourceStates);
+  d->setWidth(d->width() * subPixelScaleFactor());
+  d->setHeight(d->height() * subPixelScaleFactor());
+  return d;
 }
 
 void CNNConvolution::doEncode(nn::Call& call) {
+  const std::int64_t scale = cell_->shape().subPixelScale;
+  if (scale == 1) return encodeConvolution(call, call.destination);
+  // The convolution, then its channels as blocks of pixels.
+  const nn::Tensor& dst = call.destination;
+  const std::int64_t rows = (dst.h() + scale - 1) / scale, columns = (dst.w() + scale - 1) / scale;
+  const nn::Tensor blocks = call.list.temporaryImage(prim::DType::F32, dst.n(), rows, columns, cell_->shape().outputs);
+  encodeConvolution(call, blocks);
+  nn::spreadBlocks(call.list, blocks, scale, dst);
+}
+
+void CNNConvolution::encodeConvolution(nn::Call& call, const nn::Tensor& result) {
   nn::Tensor src = call.sources[0].slice(3, 0, static_cast<std::int64_t>(inputFeatureChannels()));
   prim::Conv conv = nn::convOf(*cell_);
   const std::int64_t y0 = nn::firstRow(conv, nn::checkedOffset(call.geometry[0].offsetY, *this)),
@@ -70,22 +95,22 @@ void CNNConvolution::doEncode(nn::Call& call) {
   if (call.geometry[0].edgeMode == ImageEdgeMode::Clamp) {
     // The whole area that the windows touch, with its border repeated.
     call.sources[0] = src;
-    src = call.window(0, y0, x0, nn::touched(conv.y, call.destination.h()), nn::touched(conv.x, call.destination.w()));
+    src = call.window(0, y0, x0, nn::touched(conv.y, result.h()), nn::touched(conv.x, result.w()));
   } else {
     conv.y.pad = static_cast<std::int32_t>(-y0);
     conv.x.pad = static_cast<std::int32_t>(-x0);
   }
   nn::WeightsInUse values = cell_->inUse();
   conv.bias = values.hasBiases;
-  conv.reducedPrecision = (options() & KernelOptions::AllowReducedPrecision) != KernelOptions::None;
-  const nn::FusedNeuron neuron = nn::fusedNeuron(*cell_, call.destination.view);
+  conv.reducedPrecision = nn::mayBeNarrow(options(), accumulatorPrecision_);
+  const nn::FusedNeuron neuron = nn::fusedNeuron(*cell_, result.view);
   if (!neuron.post.empty()) conv.post = neuron.post;
   std::vector<rt::Operand> operands;
   operands.reserve(4 + neuron.arguments.size());
   operands.push_back(std::move(src).read());
   operands.push_back(std::move(values.weights).read());
   if (conv.bias) operands.push_back(std::move(values.biases).read());
-  operands.push_back(call.destination.write());
+  operands.push_back(result.write());
   operands.insert(operands.end(), neuron.arguments.begin(), neuron.arguments.end());
   call.list.op(conv, operands);
 }

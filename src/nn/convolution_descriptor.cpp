@@ -64,6 +64,32 @@ Ref<CNNConvolutionDescriptor> CNNConvolutionDescriptor::doCopy() const {
   return Ref<CNNConvolutionDescriptor>(new CNNConvolutionDescriptor(*this));
 }
 
+Ref<CNNDepthWiseConvolutionDescriptor> CNNDepthWiseConvolutionDescriptor::cnnConvolutionDescriptor(
+    std::size_t kernelWidth, std::size_t kernelHeight, std::size_t inputFeatureChannels,
+    std::size_t outputFeatureChannels) {
+  return Ref<CNNDepthWiseConvolutionDescriptor>(
+      new CNNDepthWiseConvolutionDescriptor(kernelWidth, kernelHeight, inputFeatureChannels, outputFeatureChannels));
+}
+
+std::size_t CNNDepthWiseConvolutionDescriptor::channelMultiplier() const {
+  return inputFeatureChannels() == 0 ? 0 : outputFeatureChannels() / inputFeatureChannels();
+}
+
+Ref<CNNConvolutionDescriptor> CNNDepthWiseConvolutionDescriptor::doCopy() const {
+  return Ref<CNNConvolutionDescriptor>(new CNNDepthWiseConvolutionDescriptor(*this));
+}
+
+Ref<CNNSubPixelConvolutionDescriptor> CNNSubPixelConvolutionDescriptor::cnnConvolutionDescriptor(
+    std::size_t kernelWidth, std::size_t kernelHeight, std::size_t inputFeatureChannels,
+    std::size_t outputFeatureChannels) {
+  return Ref<CNNSubPixelConvolutionDescriptor>(
+      new CNNSubPixelConvolutionDescriptor(kernelWidth, kernelHeight, inputFeatureChannels, outputFeatureChannels));
+}
+
+Ref<CNNConvolutionDescriptor> CNNSubPixelConvolutionDescriptor::doCopy() const {
+  return Ref<CNNConvolutionDescriptor>(new CNNSubPixelConvolutionDescriptor(*this));
+}
+
 void CNNConvolutionDescriptor::setFusedNeuronDescriptor(const Ref<NNNeuronDescriptor>& descriptor) {
   if (descriptor && descriptor->neuronType() == CNNNeuronType::PReLU)
     base::raise(std::string(className()) +
@@ -151,6 +177,30 @@ ConvolutionShape shapeOf(const MPS::CNNConvolutionDescriptor& d, const std::stri
   };
   grouped(s.inputs, "inputFeatureChannels");
   grouped(s.outputs, "outputFeatureChannels");
+  if (dynamic_cast<const MPS::CNNDepthWiseConvolutionDescriptor*>(&d)) {
+    if (s.groups != 1)
+      base::raise(who + ": a depthwise descriptor with " + std::to_string(s.groups) +
+                  " groups; leave groups at 1, every input channel is a group of its own already");
+    if (s.outputs % s.inputs != 0)
+      base::raise(who + ": a depthwise descriptor with " + std::to_string(s.inputs) + " input and " +
+                  std::to_string(s.outputs) +
+                  " output channels; every input channel has as many filters, make outputFeatureChannels a multiple of "
+                  "inputFeatureChannels");
+    s.groups = s.inputs;
+    s.channelMultiplier = s.outputs / s.inputs;
+  }
+  if (const auto* sub = dynamic_cast<const MPS::CNNSubPixelConvolutionDescriptor*>(&d)) {
+    s.subPixelScale = positive(sub->subPixelScaleFactor(), "subPixelScaleFactor");
+    const std::int64_t area = s.subPixelScale * s.subPixelScale;
+    if (s.outputs % area != 0)
+      base::raise(who + ": " + std::to_string(s.outputs) + " outputFeatureChannels with subPixelScaleFactor " +
+                  std::to_string(s.subPixelScale) + "; they fill blocks of " + std::to_string(area) +
+                  " pixels, make them a multiple of " + std::to_string(area));
+    if (s.groups > 1 && s.writtenChannels() % 4 != 0)
+      base::raise(who + ": " + std::to_string(s.outputs) + " outputFeatureChannels with subPixelScaleFactor " +
+                  std::to_string(s.subPixelScale) + " give " + std::to_string(s.writtenChannels()) +
+                  " channels a pixel; with more than one group that must be a multiple of 4");
+  }
   std::int64_t floats = 0;
   if (__builtin_mul_overflow(s.kernelHeight * s.kernelWidth, s.outputs, &floats) ||
       __builtin_mul_overflow(floats, s.inputsPerFilter(), &floats) || floats > (std::int64_t{1} << 40))

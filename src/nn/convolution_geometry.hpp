@@ -39,6 +39,12 @@ inline std::int64_t touched(const prim::Window& window, std::int64_t count) {
   return (count - 1) * window.stride + window.extent();
 }
 
+/// Whether the device may multiply and add in less than float32.
+inline bool mayBeNarrow(MPS::KernelOptions options, MPS::NNConvolutionAccumulatorPrecisionOption accumulator) {
+  return (options & MPS::KernelOptions::AllowReducedPrecision) != MPS::KernelOptions::None ||
+         accumulator == MPS::NNConvolutionAccumulatorPrecisionOption::Half;
+}
+
 /// Convolutions read a fixed number of channels.
 inline void requireChannels(const MPS::Kernel& who, const char* what, std::size_t used, std::size_t wanted) {
   if (used >= wanted) return;
@@ -46,6 +52,10 @@ inline void requireChannels(const MPS::Kernel& who, const char* what, std::size_
               " feature channels, " + std::to_string(wanted) +
               " are needed; check its size, the source channel offset and the source channel maximum");
 }
+
+/// Channel C * (scale * row + column) + c of `blocks` goes to channel c of pixel (column, row) of the block of
+/// scale x scale pixels; blocks that reach beyond the destination are cut off.
+void spreadBlocks(Recorder& list, const Tensor& blocks, std::int64_t scale, const Tensor& destination);
 
 /// The buffers that weight gradients of one encode go into.
 struct GradientSums {

@@ -15,6 +15,10 @@ std::shared_ptr<nn::WeightsCell> checked(std::shared_ptr<nn::WeightsCell> cell, 
                 ": the descriptor has a fused " + (neuron ? "neuron" : "batch normalisation") +
                 ", which this kernel does not differentiate; take it out of the descriptor and encode " +
                 (neuron ? "a CNNNeuron" : "a CNNBatchNormalization") + " after the convolution");
+  if (cell->shape().subPixelScale != 1)
+    base::raise(std::string(who) + (cell->label().empty() ? "" : " \"" + cell->label() + "\"") +
+                ": a sub-pixel convolution (subPixelScaleFactor " + std::to_string(cell->shape().subPixelScale) +
+                ") has no gradient; train with a transposed convolution or an upsampling and a convolution instead");
   return cell;
 }
 
@@ -46,6 +50,9 @@ std::size_t CNNConvolutionGradient::sourceImageFeatureChannels() const {
   return cell_->descriptor().inputFeatureChannels();
 }
 std::size_t CNNConvolutionGradient::groups() const { return cell_->descriptor().groups(); }
+std::size_t CNNConvolutionGradient::channelMultiplier() const {
+  return static_cast<std::size_t>(cell_->shape().channelMultiplier);
+}
 Ref<CNNConvolutionDataSource> CNNConvolutionGradient::dataSource() const { return cell_->source(); }
 
 void CNNConvolutionGradient::setGradientOption(CNNConvolutionGradientOption option) {

@@ -21,6 +21,11 @@ std::shared_ptr<nn::WeightsCell> checked(std::shared_ptr<nn::WeightsCell> cell, 
   one(d.dilationRateX(), "dilationRateX");
   one(d.dilationRateY(), "dilationRateY");
   one(d.groups(), "groups");
+  one(static_cast<std::size_t>(cell->shape().subPixelScale), "subPixelScaleFactor");
+  if (cell->shape().channelMultiplier != 0)
+    base::raise(std::string(who) + (cell->label().empty() ? "" : " \"" + cell->label() + "\"") +
+                ": the descriptor is depthwise; a fully connected layer's filters read all channels, give a "
+                "CNNConvolutionDescriptor");
   return cell;
 }
 
@@ -94,7 +99,7 @@ void CNNFullyConnected::doEncode(nn::Call& call) {
   product.transposeB = true;
   const nn::WeightsInUse values = cell_->inUse();
   product.bias = values.hasBiases;
-  product.reducedPrecision = reduced(options());
+  product.reducedPrecision = nn::mayBeNarrow(options(), accumulatorPrecisionOption());
   nn::FusedNeuron neuron = nn::fusedNeuron(*cell_, dst.view);
   product.post = neuron.post;
   std::vector<rt::Operand> operands{sourceRows(call.list, src).read(), weightRows(values.weights, shape).read()};

@@ -29,19 +29,6 @@ class Loaded {
   MPS::CNNConvolutionDataSource& source_;
 };
 
-const char* nameOf(MPS::DataType type) {
-  switch (type) {
-    case MPS::DataType::UInt8:
-      return "UInt8";
-    case MPS::DataType::UInt32:
-      return "UInt32";
-    case MPS::DataType::Invalid:
-      return "Invalid";
-    default:
-      return "another type";
-  }
-}
-
 void writeFloats(const rt::StorageRef& storage, const std::vector<float>& values) {
   base::unwrap(storage->write(0, values.data(), values.size() * sizeof(float)));
 }
@@ -121,29 +108,12 @@ std::shared_ptr<WeightsVersion> WeightsCell::newVersion() const {
 }
 
 std::shared_ptr<WeightsVersion> WeightsCell::read(const std::string& who) const {
-  const MPS::DataType type = source_->dataType();
-  if (type != MPS::DataType::Float32 && type != MPS::DataType::Float16)
-    base::raise(who + ": the data source's dataType() is " + nameOf(type) +
-                "; Float32 and Float16 weights are supported, quantised and integer weights are not: give the values "
-                "as floats");
-  if (source_->weightsLayout() != MPS::CNNConvolutionWeightsLayout::OHWI)
-    base::raise(
-        who +
-        ": the data source's weightsLayout() is not OHWI; give weights as [O][kernelHeight][kernelWidth][I / groups]");
-  const void* weights = source_->weights();
-  if (!weights)
-    base::raise(who + ": the data source's weights() is null after load(); return the address of the weights");
+  std::vector<float> raw = decodedWeights(*source_, shape(), who);
   const float* biases = source_->biasTerms();
 
   auto v = newVersion();
   const auto outputs = static_cast<std::size_t>(shape().outputs), taps = static_cast<std::size_t>(shape().taps());
-  std::vector<float> raw(outputs * taps), rawBiases(outputs);
-  if (type == MPS::DataType::Float32) {
-    std::memcpy(raw.data(), weights, shape().weightBytes());
-  } else {
-    const auto* half = static_cast<const std::uint16_t*>(weights);
-    for (std::size_t i = 0; i < outputs * taps; ++i) raw[i] = maths::floatFromHalf(half[i]);
-  }
+  std::vector<float> rawBiases(outputs);
   if (biases) std::memcpy(rawBiases.data(), biases, shape().biasBytes());
   v->hasBiases = biases != nullptr;
   if (foldsBatchNorm()) {

@@ -20,11 +20,16 @@ struct BatchNormConstants {
   float epsilon = 0;
 };
 
-/// Sizes of the weights of one convolution, [outputs][kernelHeight][kernelWidth][inputs / groups].
+/// Sizes of the weights of one convolution, [outputs][kernelHeight][kernelWidth][inputs / groups]. A depthwise one has
+/// as many groups as inputs.
 struct ConvolutionShape {
   std::int64_t outputs = 0, inputs = 0, kernelHeight = 1, kernelWidth = 1, groups = 1;
+  std::int64_t channelMultiplier = 0;  ///< filters of one input channel; 0: not depthwise
+  std::int64_t subPixelScale = 1;
 
   std::int64_t inputsPerFilter() const { return inputs / groups; }
+  /// Channels that the destination receives.
+  std::int64_t writtenChannels() const { return outputs / (subPixelScale * subPixelScale); }
   std::int64_t taps() const { return kernelHeight * kernelWidth * inputsPerFilter(); }
   std::size_t weightBytes() const { return static_cast<std::size_t>(outputs * taps()) * sizeof(float); }
   std::size_t biasBytes() const { return static_cast<std::size_t>(outputs) * sizeof(float); }
@@ -41,6 +46,13 @@ struct ConvolutionShape {
 
 /// The sizes of a descriptor, checked. `who` begins the message of the Error thrown when they do not fit together.
 ConvolutionShape shapeOf(const MPS::CNNConvolutionDescriptor& descriptor, const std::string& who);
+
+/// The weights of a loaded source as float32, in the order of the source: halves widened, 8-bit ones decoded. Throws
+/// Error when the source gives none, or none that a convolution takes.
+std::vector<float> decodedWeights(MPS::CNNConvolutionDataSource& source, const ConvolutionShape& shape,
+                                  const std::string& who);
+/// The name of a type of weights, for messages.
+const char* nameOf(MPS::DataType type);
 
 /// One set of values. Device-side reloads write it in queue order; host-side ones replace it.
 struct WeightsVersion {

@@ -48,10 +48,12 @@ Problem randomProblem(Random& r) {
   p.n = r.chance(0.2) ? r.integer(8, 19) : r.integer(1, 3);
   const bool large = r.chance(0.2);
   p.desc.groups = 1;
-  if (r.chance(0.15)) {  // depthwise
-    p.desc.groups = static_cast<int>(r.chance(0.5) ? 16 * r.integer(1, 2) : r.integer(2, 9));
+  if (r.chance(0.25)) {  // depthwise
+    p.desc.groups = static_cast<int>(r.chance(0.3)   ? 16 * r.integer(1, 2)
+                                     : r.chance(0.5) ? r.integer(17, 50)
+                                                     : r.integer(2, 9));
     p.ci = p.desc.groups;
-    p.co = p.ci * r.integer(1, 2);
+    p.co = p.ci * r.pick({1L, 1L, 2L});
   } else if (r.chance(0.15)) {
     p.desc.groups = static_cast<int>(r.integer(2, 4));
     p.ci = p.desc.groups * r.pick({1L, 3L, 4L, 16L}), p.co = p.desc.groups * r.pick({1L, 2L, 4L, 16L});
@@ -289,7 +291,7 @@ void runWeights(const Problem& p, Case& c, const Devices& devices, std::map<std:
 TEST(ConvConformance, RandomProblems) {
   const Devices devices;
   std::map<std::string, int> ran;
-  constexpr int kCases = 300;
+  constexpr int kCases = 400;
   forCases(kCases, [&](Case& c) {
     const InstructionSet set(c.index % 3);
     const Problem p = randomProblem(c.random);

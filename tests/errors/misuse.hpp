@@ -20,10 +20,8 @@ struct Misuse {
 std::vector<Misuse> normalizationMisuses();
 /// Those of pooling, upsampling and reductions.
 std::vector<Misuse> shapeMisuses();
-/// Those of arithmetic.
-std::vector<Misuse> arithmeticMisuses();
-/// Those of reshape, padding, slice and concatenation.
-std::vector<Misuse> reshapeMisuses();
+/// Those of depthwise, sub-pixel, transposed and binary convolutions, and of 8-bit weights.
+std::vector<Misuse> convolutionMisuses();
 
 inline Ref<MTL::Device> device() { return MTL::deviceNamed("cpu"); }
 /// One that plans and computes nothing.

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
@@ -17,6 +18,47 @@
 #include "support/golden.hpp"
 
 namespace kovar::test {
+
+/// A data source whose every answer a test can choose, and that counts its calls.
+class AnySource : public Object, public MPS::CNNConvolutionDataSource {
+ public:
+  MPS::DataType type = MPS::DataType::Float32;
+  MPS::DataType precision = MPS::DataType::Float16;
+  Ref<MPS::CNNConvolutionDescriptor> described = MPS::CNNConvolutionDescriptor::cnnConvolutionDescriptor(1, 1, 1, 1);
+  std::vector<float> values{2};
+  std::vector<std::uint16_t> halves;
+  std::vector<std::uint8_t> codes;
+  std::vector<MPS::Float2> ranges;
+  std::vector<float> table;
+  MPS::CNNWeightsQuantizationType quantization = MPS::CNNWeightsQuantizationType::None;
+  std::vector<float> biases{};
+  bool loads = true, withWeights = true;
+  int loaded = 0, purged = 0, copies = 0;
+  Ref<AnySource> copied;
+
+  MPS::DataType dataType() override { return type; }
+  Ref<MPS::CNNConvolutionDescriptor> descriptor() override { return described; }
+  const void* weights() override {
+    if (!withWeights) return nullptr;
+    if (type == MPS::DataType::UInt8) return codes.data();
+    return type == MPS::DataType::Float16 ? static_cast<const void*>(halves.data()) : values.data();
+  }
+  const MPS::Float2* rangesForUInt8Kernel() override { return ranges.empty() ? nullptr : ranges.data(); }
+  const float* lookupTableForUInt8Kernel() override { return table.empty() ? nullptr : table.data(); }
+  MPS::CNNWeightsQuantizationType weightsQuantizationType() override { return quantization; }
+  const float* biasTerms() override { return biases.empty() ? nullptr : biases.data(); }
+  bool load() override {
+    loaded += loads;
+    return loads;
+  }
+  void purge() override { ++purged; }
+  std::string label() override { return "layer"; }
+  MPS::DataType kernelWeightsDataType() override { return precision; }
+  Ref<MPS::CNNConvolutionDataSource> copy(const Ref<MTL::Device>&) override {
+    ++copies;
+    return copied;
+  }
+};
 
 struct ConvolutionCase {
   Geometry geometry;
@@ -41,6 +83,12 @@ inline ConvolutionCase randomConvolution(Random& r, const GeometryLimits& limits
   k.geometry = randomGeometry(r, limits);
   k.geometry.applyTo(k.conv);
   randomChannels(r, k.conv);
+  if (r.chance(0.2)) {
+    k.conv.depthwise = true;
+    k.conv.groups = 1;
+    k.conv.inputChannels = r.size(1, 6);
+    k.conv.outputChannels = k.conv.inputChannels * r.size(1, 2);
+  }
   k.sourceChannels = k.conv.at.sourceChannelOffset + k.conv.inputChannels + (r.chance(0.2) ? r.size(1, 5) : 0);
   k.destinationChannels =
       k.conv.at.destinationChannelOffset + k.conv.outputChannels + (r.chance(0.2) ? r.size(1, 5) : 0);
@@ -67,9 +115,19 @@ inline void addRandomBatchNorm(Random& r, oracle::Conv& conv) {
 }
 
 inline Ref<MPS::CNNConvolutionDescriptor> descriptorOf(const oracle::Conv& c) {
-  auto d = MPS::CNNConvolutionDescriptor::cnnConvolutionDescriptor(static_cast<std::size_t>(c.kernelWidth),
-                                                                   static_cast<std::size_t>(c.kernelHeight),
-                                                                   c.inputChannels, c.outputChannels);
+  const auto width = static_cast<std::size_t>(c.kernelWidth), height = static_cast<std::size_t>(c.kernelHeight);
+  Ref<MPS::CNNConvolutionDescriptor> d;
+  if (c.depthwise) {
+    d = MPS::CNNDepthWiseConvolutionDescriptor::cnnConvolutionDescriptor(width, height, c.inputChannels,
+                                                                         c.outputChannels);
+  } else if (c.subPixelScale != 1) {
+    const auto sub = MPS::CNNSubPixelConvolutionDescriptor::cnnConvolutionDescriptor(width, height, c.inputChannels,
+                                                                                     c.outputChannels);
+    sub->setSubPixelScaleFactor(static_cast<std::size_t>(c.subPixelScale));
+    d = sub;
+  } else {
+    d = MPS::CNNConvolutionDescriptor::cnnConvolutionDescriptor(width, height, c.inputChannels, c.outputChannels);
+  }
   d->setStrideInPixelsX(static_cast<std::size_t>(c.strideX));
   d->setStrideInPixelsY(static_cast<std::size_t>(c.strideY));
   d->setDilationRateX(static_cast<std::size_t>(c.dilationX));
@@ -103,14 +161,12 @@ inline Ref<MPS::CNNConvolution> convolution(const oracle::Conv& c, const std::ve
   return std::make_shared<MPS::CNNConvolution>(cpuDevice(), sourceOf(c, weights, bias));
 }
 
-/// PyTorch's results, but for the cases that are not regular convolutions.
+/// PyTorch's results, but for groups that the classes refuse.
 inline std::vector<GoldenCase> goldenConvolutions() {
   std::vector<GoldenCase> cases;
   for (const GoldenCase& g : readGolden(std::string(KOVAR_SOURCE_DIR) + "/tests/golden/ops/conv.txt")) {
     const std::size_t groups = g.count("groups");
-    if (g.number("depthwise") != 0 ||
-        (groups > 1 && (g.tensor("source").c / groups % 4 != 0 || g.tensor("gradient").c / groups % 4 != 0)))
-      continue;
+    if (groups > 1 && (g.tensor("source").c / groups % 4 != 0 || g.tensor("gradient").c / groups % 4 != 0)) continue;
     cases.push_back(g);
   }
   return cases;
@@ -128,6 +184,7 @@ inline oracle::Conv goldenConvolution(const GoldenCase& g) {
   c.at.offset.y = g.integer("offsetY");
   c.at.edge = g.word("edge") == "Clamp" ? oracle::EdgeMode::Clamp : oracle::EdgeMode::Zero;
   c.groups = g.count("groups");
+  c.depthwise = g.number("depthwise") != 0;
   c.inputChannels = g.tensor("source").c;
   c.outputChannels = g.tensor("gradient").c;
   return c;

@@ -19,39 +19,6 @@
 namespace kovar::test {
 namespace {
 
-/// A data source whose every answer a test can choose, and that counts its calls.
-class AnySource : public Object, public MPS::CNNConvolutionDataSource {
- public:
-  MPS::DataType type = MPS::DataType::Float32;
-  MPS::DataType precision = MPS::DataType::Float16;
-  Ref<MPS::CNNConvolutionDescriptor> described = MPS::CNNConvolutionDescriptor::cnnConvolutionDescriptor(1, 1, 1, 1);
-  std::vector<float> values{2};
-  std::vector<std::uint16_t> halves;
-  std::vector<float> biases{};
-  bool loads = true, withWeights = true;
-  int loaded = 0, purged = 0, copies = 0;
-  Ref<AnySource> copied;
-
-  MPS::DataType dataType() override { return type; }
-  Ref<MPS::CNNConvolutionDescriptor> descriptor() override { return described; }
-  const void* weights() override {
-    if (!withWeights) return nullptr;
-    return type == MPS::DataType::Float16 ? static_cast<const void*>(halves.data()) : values.data();
-  }
-  const float* biasTerms() override { return biases.empty() ? nullptr : biases.data(); }
-  bool load() override {
-    loaded += loads;
-    return loads;
-  }
-  void purge() override { ++purged; }
-  std::string label() override { return "layer"; }
-  MPS::DataType kernelWeightsDataType() override { return precision; }
-  Ref<MPS::CNNConvolutionDataSource> copy(const Ref<MTL::Device>&) override {
-    ++copies;
-    return copied;
-  }
-};
-
 /// What a 1 x 1 convolution of one channel makes of 1 and of 0: weight + bias, and bias.
 struct Probe {
   Ref<MPS::Image> src, dst;
@@ -281,9 +248,22 @@ TEST(ConvolutionWeights, RefusesWhatDoesNotFit) {
     EXPECT_EQ(source->loaded, source->purged) << texts[0];
   };
   const std::string who = "CNNConvolution \"layer\": ";
-  refused([](AnySource& s) { s.type = MPS::DataType::UInt8; },
-          {who + "the data source's dataType() is UInt8; Float32 and Float16 weights are supported, quantised and "
-                 "integer weights are not"});
+  const auto refused8 = [&](MPS::CNNWeightsQuantizationType quantization, const std::string& text) {
+    refused(
+        [&](AnySource& s) {
+          s.type = MPS::DataType::UInt8;
+          s.codes = {7};
+          s.quantization = quantization;
+        },
+        {who + text});
+  };
+  refused8(MPS::CNNWeightsQuantizationType::None,
+           "the data source's dataType() is UInt8 and nothing says what the codes stand for; return "
+           "rangesForUInt8Kernel() or lookupTableForUInt8Kernel()");
+  refused8(MPS::CNNWeightsQuantizationType::Linear,
+           "weightsQuantizationType() is Linear and rangesForUInt8Kernel() is null");
+  refused8(MPS::CNNWeightsQuantizationType::LookupTable,
+           "weightsQuantizationType() is LookupTable and lookupTableForUInt8Kernel() is null");
   refused([](AnySource& s) { s.type = MPS::DataType::UInt32; }, {who + "the data source's dataType() is UInt32"});
   refused([](AnySource& s) { s.withWeights = false; }, {who + "the data source's weights() is null after load()"});
   refused([](AnySource& s) { s.described = nullptr; }, {who + "the data source's descriptor() is null"});

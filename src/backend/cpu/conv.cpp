@@ -58,6 +58,7 @@ std::span<const Candidate<prim::Conv>> convCandidates() {
 #if KOVAR_HAS_ONEDNN
     {"cpu:conv:onednn", prepareConvOnednn},
 #endif
+    {"cpu:conv:depthwise", prepareConvDepthwise},
     {"cpu:conv:generic", prepareConvGeneric},
   };
   return kList;

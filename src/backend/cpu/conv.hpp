@@ -42,12 +42,17 @@ TapRange tapRange(const prim::Window& window, std::int64_t p, std::int64_t exten
 /// Bias gradient: sums dst's float32 pixels in a fixed order, images in order, each in rows. Adds when `accumulate`.
 void biasGradient(Context& context, const ConvShape& s, const float* dst, float* diffBias);
 
+/// Whether our code for one filter a channel is faster than oneDNN's: weight gradients, and images beyond the cache.
+bool depthwiseIsFaster(const ConvShape& s);
+
 #if KOVAR_HAS_ONEDNN
 base::Status prepareConvOnednn(const prim::Conv& desc, std::span<const prim::View> views,
                                const prim::PrepareOptions& options, CpuPlan& plan);
 #endif
 base::Status prepareConvWinograd(const prim::Conv& desc, std::span<const prim::View> views,
                                  const prim::PrepareOptions& options, CpuPlan& plan);
+base::Status prepareConvDepthwise(const prim::Conv& desc, std::span<const prim::View> views,
+                                  const prim::PrepareOptions& options, CpuPlan& plan);
 base::Status prepareConvGeneric(const prim::Conv& desc, std::span<const prim::View> views,
                                 const prim::PrepareOptions& options, CpuPlan& plan);
 

@@ -240,6 +240,7 @@ Status prepareF32(const prim::Conv& desc, std::span<const View> views, const pri
 
 Status prepareConvOnednn(const prim::Conv& desc, std::span<const View> views, const prim::PrepareOptions& options,
                          CpuPlan& plan) {
+  if (options.only.empty() && depthwiseIsFaster(describe(desc, views))) return Failure{"depthwise: our own is faster"};
   const auto inner = desc.direction == prim::Direction::Weights ? prepareConvWeightsOnednnF32 : prepareF32;
   return viaF32(desc, views, options, plan, convAccess(desc), inner);
 }

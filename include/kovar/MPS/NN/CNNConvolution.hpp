@@ -11,6 +11,7 @@
 namespace kovar::nn {
 class WeightsCell;
 struct ConvolutionAccess;
+struct Tensor;
 }  // namespace kovar::nn
 
 namespace kovar::MPS {
@@ -98,10 +99,12 @@ using CNNConvolutionWeightsAndBiasesStateBatch = Batch<CNNConvolutionWeightsAndB
 ///              w[c][q][p][i] * S[offset.x + x*sx - extentX div 2 + p*dx, offset.y + y*sy - extentY div 2 + q*dy, i])
 /// where extent = (kernel - 1) * dilation + 1. It reads exactly inputFeatureChannels from sourceFeatureChannelOffset on
 /// and writes outputFeatureChannels. A batch normalisation of the descriptor is folded into weights and biases.
+/// Descriptors of depthwise and sub-pixel convolutions say what these compute instead; a sub-pixel convolution makes
+/// results subPixelScaleFactor times as large, and its windows are those of the blocks that the clip rectangle begins.
 /// Arithmetic is float32. Implements MPSCNNConvolution.
 ///
-/// Errors at construction: a data source that does not load or gives no weights, sizes that do not fit together,
-/// quantised weights. At encode: fewer source channels than inputFeatureChannels.
+/// Errors at construction: a data source that does not load or gives no weights, sizes that do not fit together, 8-bit
+/// weights without ranges and table. At encode: fewer source channels than inputFeatureChannels.
 class CNNConvolution : public CNNKernel {
  public:
   CNNConvolution(const Ref<MTL::Device>& device, const Ref<CNNConvolutionDataSource>& weights);
@@ -114,13 +117,14 @@ class CNNConvolution : public CNNKernel {
   std::size_t groups() const;
   /// Where the weights came from; for the deprecated constructor a source over the copied arrays.
   Ref<CNNConvolutionDataSource> dataSource() const;
-  /// 1: not a sub-pixel convolution.
-  std::size_t subPixelScaleFactor() const { return 1; }
-  /// 0: not a depthwise convolution.
-  std::size_t channelMultiplier() const { return 0; }
+  /// Of a CNNSubPixelConvolutionDescriptor; 1 for others.
+  std::size_t subPixelScaleFactor() const;
+  /// Of a CNNDepthWiseConvolutionDescriptor; 0 for others.
+  std::size_t channelMultiplier() const;
   /// The activation, type None where there is none. A copy: changing it changes nothing.
   Ref<NNNeuronDescriptor> fusedNeuronDescriptor() const;
-  /// Half allows the device to accumulate in half; Float is the default and what the CPU always does.
+  /// Half allows the device to multiply and accumulate in half, as KernelOptions::AllowReducedPrecision does; Float is
+  /// the default and what the CPU always does.
   NNConvolutionAccumulatorPrecisionOption accumulatorPrecisionOption() const { return accumulatorPrecision_; }
   void setAccumulatorPrecisionOption(NNConvolutionAccumulatorPrecisionOption accumulatorPrecisionOption) {
     accumulatorPrecision_ = accumulatorPrecisionOption;
@@ -172,6 +176,8 @@ class CNNConvolution : public CNNKernel {
   CNNConvolution(const CNNConvolution&) = default;
   void doEncode(nn::Call& call) override;
   std::size_t doDestinationChannels(const std::vector<std::size_t>& used) override;
+  Ref<ImageDescriptor> doDestinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
+                                                    const std::vector<Ref<State>>& sourceStates) override;
   Ref<State> doResultState(const nn::StateRequest& request) override;
   bool doIsResultStateReusedAcrossBatch() override { return true; }
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override;
@@ -180,6 +186,8 @@ class CNNConvolution : public CNNKernel {
   std::shared_ptr<nn::WeightsCell> cell_;
 
  private:
+  /// The convolution alone, before a sub-pixel convolution's channels are spread.
+  void encodeConvolution(nn::Call& call, const nn::Tensor& result);
   NNConvolutionAccumulatorPrecisionOption accumulatorPrecision_ = NNConvolutionAccumulatorPrecisionOption::Float;
   friend class Kernel;
   friend struct nn::Access;
@@ -196,8 +204,8 @@ class CNNConvolution : public CNNKernel {
 /// and make the result set this themselves. With secondaryEdgeMode Clamp a pixel of the border also gets the share of
 /// the pixels that repeat it.
 ///
-/// Errors: as CNNConvolution; an activation or batch normalisation in the descriptor (put it in a kernel of its own);
-/// at encode a missing or foreign state when gradientOption wants weights.
+/// Errors: as CNNConvolution; an activation or batch normalisation in the descriptor (put it in a kernel of its own), a
+/// sub-pixel convolution; at encode a missing or foreign state when gradientOption wants weights.
 class CNNConvolutionGradient : public CNNGradientKernel {
  public:
   CNNConvolutionGradient(const Ref<MTL::Device>& device, const Ref<CNNConvolutionDataSource>& weights);
@@ -207,8 +215,8 @@ class CNNConvolutionGradient : public CNNGradientKernel {
   /// Channels of the convolution's source: its inputFeatureChannels.
   std::size_t sourceImageFeatureChannels() const;
   std::size_t groups() const;
-  /// 0: not a depthwise convolution.
-  std::size_t channelMultiplier() const { return 0; }
+  /// Of a CNNDepthWiseConvolutionDescriptor; 0 for others.
+  std::size_t channelMultiplier() const;
   Ref<CNNConvolutionDataSource> dataSource() const;
   /// What is computed; what is not asked for is left as it was.
   CNNConvolutionGradientOption gradientOption() const { return option_; }

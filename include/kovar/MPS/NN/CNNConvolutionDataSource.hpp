@@ -24,7 +24,7 @@ class CNNConvolutionDataSource {
  public:
   virtual ~CNNConvolutionDataSource() = default;
 
-  /// Float32 or Float16: the type of weights(). Quantised weights (UInt8) are refused.
+  /// The type of weights(): Float32, Float16 or UInt8; Float32 for a transposed, UInt32 for a binary convolution.
   virtual DataType dataType() = 0;
   virtual Ref<CNNConvolutionDescriptor> descriptor() = 0;
   /// [outputFeatureChannels][kernelHeight][kernelWidth][inputFeatureChannels / groups]; for a fully connected layer
@@ -39,7 +39,9 @@ class CNNConvolutionDataSource {
   /// For messages.
   virtual std::string label() = 0;
 
-  /// For quantised weights: minimum and maximum per output channel, or a table of 256 values.
+  /// For UInt8 weights: minimum (x) and maximum (y) of each output channel, code u standing for
+  /// x + u / 255 * (y - x); or a table of 256 values. weightsQuantizationType says which, and where it is None the one
+  /// that is not null, the table before the ranges.
   virtual const Float2* rangesForUInt8Kernel() { return nullptr; }
   virtual const float* lookupTableForUInt8Kernel() { return nullptr; }
   virtual CNNWeightsQuantizationType weightsQuantizationType() { return CNNWeightsQuantizationType::None; }

@@ -98,4 +98,48 @@ class CNNConvolutionDescriptor : public Object {
   friend struct nn::ConvolutionAccess;
 };
 
+/// A convolution whose filters read one input channel each: output channel j * channelMultiplier + q is the correlation
+/// of input channel j with filter (j, q). Weights are [outputFeatureChannels][kernelHeight][kernelWidth]. groups stays
+/// 1, and outputFeatureChannels is a multiple of inputFeatureChannels (the original knows a multiplier of 1 only; here
+/// any works, gradients too). Implements MPSCNNDepthWiseConvolutionDescriptor.
+class CNNDepthWiseConvolutionDescriptor : public CNNConvolutionDescriptor {
+ public:
+  static Ref<CNNDepthWiseConvolutionDescriptor> cnnConvolutionDescriptor(std::size_t kernelWidth,
+                                                                         std::size_t kernelHeight,
+                                                                         std::size_t inputFeatureChannels,
+                                                                         std::size_t outputFeatureChannels);
+  /// Filters of one input channel: outputFeatureChannels / inputFeatureChannels; 0 where there are no input channels.
+  std::size_t channelMultiplier() const;
+
+ protected:
+  using CNNConvolutionDescriptor::CNNConvolutionDescriptor;
+  CNNDepthWiseConvolutionDescriptor(const CNNDepthWiseConvolutionDescriptor&) = default;
+  Ref<CNNConvolutionDescriptor> doCopy() const override;
+  const char* className() const override { return "CNNDepthWiseConvolutionDescriptor"; }
+};
+
+/// A convolution that enlarges: with r = subPixelScaleFactor every window gives a block of r x r pixels. Output channel
+/// C * (r * row + column) + c of the convolution becomes channel c of pixel (column, row) of the block, where
+/// C = outputFeatureChannels / r^2 is what the destination receives. Bias, batch normalisation and activation belong to
+/// the outputFeatureChannels of the convolution. Implements MPSCNNSubPixelConvolutionDescriptor.
+class CNNSubPixelConvolutionDescriptor : public CNNConvolutionDescriptor {
+ public:
+  static Ref<CNNSubPixelConvolutionDescriptor> cnnConvolutionDescriptor(std::size_t kernelWidth,
+                                                                        std::size_t kernelHeight,
+                                                                        std::size_t inputFeatureChannels,
+                                                                        std::size_t outputFeatureChannels);
+  /// outputFeatureChannels must be a multiple of its square; 1 at first.
+  std::size_t subPixelScaleFactor() const { return subPixelScaleFactor_; }
+  void setSubPixelScaleFactor(std::size_t subPixelScaleFactor) { subPixelScaleFactor_ = subPixelScaleFactor; }
+
+ protected:
+  using CNNConvolutionDescriptor::CNNConvolutionDescriptor;
+  CNNSubPixelConvolutionDescriptor(const CNNSubPixelConvolutionDescriptor&) = default;
+  Ref<CNNConvolutionDescriptor> doCopy() const override;
+  const char* className() const override { return "CNNSubPixelConvolutionDescriptor"; }
+
+ private:
+  std::size_t subPixelScaleFactor_ = 1;
+};
+
 }  // namespace kovar::MPS

@@ -1,0 +1,46 @@
+// Wrong uses of the rarer convolutions, for the table of errors_test.cpp.
+
+#include "errors/misuse.hpp"
+
+namespace kovar::test {
+namespace {
+
+Ref<MPS::CNNConvolutionDescriptor> depthwise(std::size_t inputs, std::size_t outputs) {
+  return MPS::CNNDepthWiseConvolutionDescriptor::cnnConvolutionDescriptor(3, 3, inputs, outputs);
+}
+Ref<MPS::CNNSubPixelConvolutionDescriptor> subPixel(std::size_t scale, std::size_t outputs) {
+  auto d = MPS::CNNSubPixelConvolutionDescriptor::cnnConvolutionDescriptor(3, 3, 4, outputs);
+  d->setSubPixelScaleFactor(scale);
+  return d;
+}
+
+}  // namespace
+
+std::vector<Misuse> convolutionMisuses() {
+  return {
+      {"depthwise channels that do not divide", [] { convolution(depthwise(4, 6)); },
+       "ConvolutionWeights: a depthwise descriptor with 4 input and 6 output channels; every input channel has as many "
+       "filters, make outputFeatureChannels a multiple of inputFeatureChannels"},
+      {"depthwise in groups",
+       [] {
+         const auto d = depthwise(8, 8);
+         d->setGroups(2);
+         convolution(d);
+       },
+       "ConvolutionWeights: a depthwise descriptor with 2 groups; leave groups at 1, every input channel is a group of "
+       "its own already"},
+      {"sub-pixel channels that fill no block", [] { convolution(subPixel(2, 6)); },
+       "ConvolutionWeights: 6 outputFeatureChannels with subPixelScaleFactor 2; they fill blocks of 4 pixels, make "
+       "them "
+       "a multiple of 4"},
+      {"gradient of a sub-pixel convolution", [] { MPS::CNNConvolutionGradient(device(), weights(subPixel(2, 8))); },
+       "CNNConvolutionGradient: a sub-pixel convolution (subPixelScaleFactor 2) has no gradient; train with a "
+       "transposed convolution or an upsampling and a convolution instead"},
+      {"8-bit weights without ranges and table",
+       [] { MPS::CNNConvolution(device(), wrongSource([](WrongSource& s) { s.type = MPS::DataType::UInt8; })); },
+       "CNNConvolution \"conv1\": the data source's dataType() is UInt8 and nothing says what the codes stand for; "
+       "return rangesForUInt8Kernel() or lookupTableForUInt8Kernel()"},
+  };
+}
+
+}  // namespace kovar::test
