@@ -31,6 +31,32 @@ MPS::ImageBatch UnaryLayer::encode(LayerCall& call) {
   return result;
 }
 
+MPS::ImageBatch BinaryLayer::encode(LayerCall& call) {
+  MPS::StateBatch* states = call.wantStates ? &call.resultStates : nullptr;
+  if (call.batch)
+    return states ? kernel_->encodeBatch(call.commandBuffer, call.sources[0], call.sources[1], states,
+                                         call.statesAreTemporary)
+                  : kernel_->encodeBatch(call.commandBuffer, call.sources[0], call.sources[1]);
+  const Ref<MPS::Image>&a = call.sources[0][0], &b = call.sources[1][0];
+  if (!states) return MPS::ImageBatch{kernel_->encode(call.commandBuffer, a, b)};
+  Ref<MPS::State> state;
+  MPS::ImageBatch result{kernel_->encode(call.commandBuffer, a, b, &state, call.statesAreTemporary)};
+  if (state) *states = MPS::StateBatch{state};
+  return result;
+}
+
+MPS::ImageBatch MultiaryLayer::encode(LayerCall& call) {
+  MPS::StateBatch* states = call.wantStates ? &call.resultStates : nullptr;
+  if (call.batch) return kernel_->encodeBatch(call.commandBuffer, call.sources, states, call.statesAreTemporary);
+  std::vector<Ref<MPS::Image>> sources;
+  for (const MPS::ImageBatch& b : call.sources) sources.push_back(b[0]);
+  Ref<MPS::State> state;
+  MPS::ImageBatch result{
+      kernel_->encode(call.commandBuffer, sources, states ? &state : nullptr, call.statesAreTemporary)};
+  if (state) *states = MPS::StateBatch{state};
+  return result;
+}
+
 MPS::ImageBatch GradientLayer::encode(LayerCall& call) {
   const MPS::StateBatch states = call.states.empty() ? MPS::StateBatch{} : call.states[0];
   if (call.batch) return kernel_->encodeBatch(call.commandBuffer, call.sources[0], call.sources[1], states);

@@ -83,6 +83,30 @@ class UnaryLayer : public GraphLayer {
   Ref<MPS::CNNKernel> kernel_;
 };
 
+/// A layer that is a kernel with two sources.
+class BinaryLayer : public GraphLayer {
+ public:
+  explicit BinaryLayer(Ref<MPS::CNNBinaryKernel> kernel) : kernel_(std::move(kernel)) {}
+  void build(GraphBuild&) override {}
+  MPS::ImageBatch encode(LayerCall& call) override;
+  MPS::CNNKernelBase* kernel() override { return kernel_.get(); }
+
+ protected:
+  Ref<MPS::CNNBinaryKernel> kernel_;
+};
+
+/// A layer that is a kernel with as many sources as the node.
+class MultiaryLayer final : public GraphLayer {
+ public:
+  explicit MultiaryLayer(Ref<MPS::CNNMultiaryKernel> kernel) : kernel_(std::move(kernel)) {}
+  void build(GraphBuild&) override {}
+  MPS::ImageBatch encode(LayerCall& call) override;
+  MPS::CNNKernelBase* kernel() override { return kernel_.get(); }
+
+ private:
+  Ref<MPS::CNNMultiaryKernel> kernel_;
+};
+
 /// A layer that is a gradient kernel: sources are the gradient and the forward image, the state is the forward
 /// kernel's.
 class GradientLayer : public GraphLayer {

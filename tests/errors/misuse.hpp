@@ -20,6 +20,10 @@ struct Misuse {
 std::vector<Misuse> normalizationMisuses();
 /// Those of pooling, upsampling and reductions.
 std::vector<Misuse> shapeMisuses();
+/// Those of arithmetic.
+std::vector<Misuse> arithmeticMisuses();
+/// Those of reshape, padding, slice and concatenation.
+std::vector<Misuse> reshapeMisuses();
 /// Those of depthwise, sub-pixel, transposed and binary convolutions, and of 8-bit weights.
 std::vector<Misuse> convolutionMisuses();
 

@@ -149,6 +149,44 @@ TEST(Examples, PoolingGrowsWhatIsBrightAndMeasuresTheQuarters) {
   for (int i = 0; i < 4; ++i) EXPECT_NEAR(said[i], std::sqrt(squares[i % 2][i / 2]), 0.01) << i;
 }
 
+TEST(Examples, ArithmeticDrawsAMaskAndPrintsAGradient) {
+  const TemporaryFolder folder;
+  const Ended ended = run("arithmetic", cat() + " " + folder.file("mask.png"));
+  ASSERT_EQ(ended.status, 0) << ended.said;
+  const Picture photo = read(cat()), drawn = read(folder.file("mask.png"));
+  ASSERT_EQ(photo.channels, 3);
+  ASSERT_EQ(drawn.pixels.size(), photo.pixels.size());
+  std::array<double, 3> sums{};
+  for (std::size_t i = 0; i < photo.pixels.size(); ++i) {
+    ASSERT_EQ(drawn.pixels[i], photo.pixels[i] > 127 ? 255 : 0) << i;
+    if (photo.pixels[i] > 127) sums[i % 3] += photo.pixels[i] / 255.0;
+  }
+  for (std::size_t c = 0; c < 3; ++c) {
+    const std::size_t at = ended.said.find("channel " + std::to_string(c) + ": ");
+    ASSERT_NE(at, std::string::npos) << ended.said;
+    EXPECT_NEAR(std::stod(ended.said.substr(at + 11)), sums[c], 1e-5 * sums[c] + 0.01);
+  }
+}
+
+TEST(Examples, PaddingFramesThePicture) {
+  const TemporaryFolder folder;
+  const Ended ended = run("padding", cat() + " " + folder.file("framed.png"));
+  ASSERT_EQ(ended.status, 0) << ended.said;
+  EXPECT_THAT(ended.said, HasSubstr("the inside is the picture"));
+  const Picture photo = read(cat()), drawn = read(folder.file("framed.png"));
+  ASSERT_EQ(drawn.width, photo.width + 40);
+  ASSERT_EQ(drawn.height, photo.height + 40);
+  const auto mirrored = [](int i, int n) { return i < 0 ? -1 - i : i >= n ? 2 * n - 1 - i : i; };
+  for (int y = 0; y < drawn.height; ++y)
+    for (int x = 0; x < drawn.width; ++x)
+      for (int c = 0; c < photo.channels; ++c)
+        ASSERT_EQ(
+            drawn.pixels[static_cast<std::size_t>((y * drawn.width + x) * photo.channels + c)],
+            photo.pixels[static_cast<std::size_t>(
+                (mirrored(y - 20, photo.height) * photo.width + mirrored(x - 20, photo.width)) * photo.channels + c)])
+            << x << ", " << y;
+}
+
 TEST(Examples, DigitClassifierLearns) {
   const Ended ended = run("digit_classifier", std::string(KOVAR_SOURCE_DIR) + "/data/mnist 40");
   ASSERT_EQ(ended.status, 0) << ended.said;

@@ -1,129 +1,21 @@
-// CNNAdd, CNNSubtract, CNNMultiply, CNNDivide against the oracle: repeated operands, scales, bias, limits, offsets,
-// clip rectangles, channel windows, formats, arrangements.
+// CNNAdd, CNNSubtract, CNNMultiply, CNNDivide, NNCompare against the oracle: repeated operands, scales, bias, limits,
+// offsets, clip rectangles, channel windows, formats, arrangements.
 
-#include "oracle/arithmetic.hpp"
+#include "arithmetic_case.hpp"
 
 #include <cmath>
 #include <limits>
 
-#include "kovar/MPS/NN/CNNMath.hpp"
-#include "nn_case.hpp"
-
 namespace kovar::test {
 namespace {
 
-using oracle::ArithmeticOp;
-
-Ref<MPS::CNNArithmetic> kernelOf(ArithmeticOp op) {
-  switch (op) {
-    case ArithmeticOp::Add:
-      return std::make_shared<MPS::CNNAdd>(cpuDevice());
-    case ArithmeticOp::Subtract:
-      return std::make_shared<MPS::CNNSubtract>(cpuDevice());
-    case ArithmeticOp::Multiply:
-      return std::make_shared<MPS::CNNMultiply>(cpuDevice());
-    default:
-      return std::make_shared<MPS::CNNDivide>(cpuDevice());
-  }
-}
-
-Ref<MPS::CNNArithmetic> kernelOf(const oracle::Arithmetic& a) {
-  const auto k = kernelOf(a.op);
-  const auto edge = [](oracle::EdgeMode e) { return static_cast<MPS::ImageEdgeMode>(e); };
-  const auto stride = [](long s) { return static_cast<std::size_t>(s); };
-  k->setPrimaryOffset(publicOffset(a.primary.offset));
-  k->setSecondaryOffset(publicOffset(a.secondary.offset));
-  k->setPrimaryEdgeMode(edge(a.primary.edge));
-  k->setSecondaryEdgeMode(edge(a.secondary.edge));
-  k->setPrimaryStrideInPixelsX(stride(a.primary.strideX));
-  k->setPrimaryStrideInPixelsY(stride(a.primary.strideY));
-  k->setSecondaryStrideInPixelsX(stride(a.secondary.strideX));
-  k->setSecondaryStrideInPixelsY(stride(a.secondary.strideY));
-  k->setPrimaryStrideInFeatureChannels(a.primary.strideC);
-  k->setSecondaryStrideInFeatureChannels(a.secondary.strideC);
-  k->setPrimarySourceFeatureChannelOffset(a.primary.channelOffset);
-  k->setSecondarySourceFeatureChannelOffset(a.secondary.channelOffset);
-  k->setPrimarySourceFeatureChannelMaxCount(a.primary.channelMaxCount);
-  k->setSecondarySourceFeatureChannelMaxCount(a.secondary.channelMaxCount);
-  k->setPrimaryScale(static_cast<float>(a.primary.scale));
-  k->setSecondaryScale(static_cast<float>(a.secondary.scale));
-  k->setBias(static_cast<float>(a.bias));
-  k->setMinimumValue(static_cast<float>(a.minimum));
-  k->setMaximumValue(static_cast<float>(a.maximum));
-  k->setClipRect(publicClip(a.clip));
-  k->setDestinationFeatureChannelOffset(a.destinationChannelOffset);
-  return k;
-}
-
-struct ArithmeticCase {
-  oracle::Arithmetic op;
-  Tensor primary, secondary, destination;
-  Format primaryFormat = Format::Float32, secondaryFormat = Format::Float32, destinationFormat = Format::Float32;
-  Arrangement arrangement = Arrangement::Array;
-
-  std::string text() const {
-    const auto side = [](const oracle::Operand& o, const Tensor& t) {
-      return t.shape() + " o" + std::to_string(o.offset.x) + "," + std::to_string(o.offset.y) + "," +
-             std::to_string(o.offset.z) + " s" + std::to_string(o.strideX) + std::to_string(o.strideY) +
-             std::to_string(o.strideC) + " c" + std::to_string(o.channelOffset) + " edge" +
-             std::to_string(static_cast<int>(o.edge)) + " *" + std::to_string(o.scale);
-    };
-    return std::string(op.name()) + " " + nameOf(arrangement) + " [" + side(op.primary, primary) + "] [" +
-           side(op.secondary, secondary) + "] -> " + destination.shape();
-  }
-};
-
-ArithmeticCase randomCase(Random& r) {
-  ArithmeticCase c;
-  c.op.op = r.pick({ArithmeticOp::Add, ArithmeticOp::Subtract, ArithmeticOp::Multiply, ArithmeticOp::Divide});
-  c.arrangement = randomArrangement(r);
-  const ImageRange n = randomImageRange(r, c.arrangement, c.op.primary.offset.z, c.op.clip);
-  const std::size_t h = r.size(1, 6), w = r.size(1, 6), channels = r.size(1, 9);
-  const auto format = [&] { return r.pick({Format::Float32, Format::Float32, Format::Float16}); };
-  const auto side = [&](oracle::Operand& o, Format& f, std::size_t images, const oracle::Domain& domain) {
-    if (r.chance(0.5)) {
-      o.strideX = r.integer(0, 1), o.strideY = r.integer(0, 1);
-      o.strideC = r.size(0, 1);
-    }
-    if (r.chance(0.4)) o.offset.x = r.integer(-1, 2), o.offset.y = r.integer(-1, 2);
-    if (r.chance(0.4)) o.edge = oracle::EdgeMode::Clamp;
-    if (r.chance(0.4)) o.channelOffset = r.pick<std::size_t>({0, 4});
-    if (r.chance(0.4)) o.scale = r.pick({2.0, -0.5});
-    std::size_t have = o.channelOffset + (o.strideC ? channels : r.size(1, 3));
-    if (o.strideC && r.chance(0.2)) {
-      o.channelMaxCount = channels;
-      have += r.size(0, 4);
-    }
-    f = format();
-    return randomTensor(r, images, r.chance(0.7) ? h : r.size(1, 6), r.chance(0.7) ? w : r.size(1, 6), have, domain, f);
-  };
-  c.primary = side(c.op.primary, c.primaryFormat, n.source, oracle::Arithmetic::domain());
-  // a divisor keeps away from 0, but for edge mode Zero, where infinities are meant
-  c.op.secondary.offset.z = c.op.primary.offset.z;
-  c.secondary = side(c.op.secondary, c.secondaryFormat, n.source,
-                     c.op.op == ArithmeticOp::Divide ? oracle::Domain{0.5, 4, false} : oracle::Arithmetic::domain());
-  if (r.chance(0.3)) c.op.bias = 0.75;
-  if (r.chance(0.3)) c.op.minimum = -1, c.op.maximum = 2;
-  if (r.chance(0.4)) c.op.destinationChannelOffset = r.pick<std::size_t>({0, 4, 8});
-  if (r.chance(0.4)) randomClip(r, c.op.clip, w, h);
-  c.destinationFormat = r.pick({Format::Float32, Format::Float32, Format::Float16, Format::Unorm8});
-  const std::size_t written = oracle::arithmeticChannels(c.op, c.primary, c.secondary);
-  c.destination = randomTensor(r, n.destination, h, w, aroundChannels(c.op.destinationChannelOffset, written, r),
-                               {0, 1, false}, c.destinationFormat);
-  return c;
-}
-
-void encodeAs(Arrangement a, MPS::CNNBinaryKernel& k, const Ref<MTL::CommandBuffer>& buffer,
-              const MPS::ImageBatch& primary, const MPS::ImageBatch& secondary, const MPS::ImageBatch& destination) {
-  if (a == Arrangement::Array)
-    k.encode(buffer, primary[0], secondary[0], destination[0]);
-  else
-    k.encodeBatch(buffer, primary, secondary, destination);
-}
-
 TEST(CnnArithmetic, MatchesTheOracle) {
-  forCases(600, [](Case& k) {
-    const ArithmeticCase c = randomCase(k.random);
+  forCases(800, [](Case& k) {
+    ArithmeticCase c =
+        randomArithmetic(k.random, k.random.pick({ArithmeticOp::Add, ArithmeticOp::Subtract, ArithmeticOp::Multiply,
+                                                  ArithmeticOp::Divide, ArithmeticOp::Compare}));
+    c.op.comparison = static_cast<oracle::Comparison>(k.random.integer(0, 5));
+    if (k.random.chance(0.5)) c.op.threshold = k.random.pick({0.5, 1.0});
     k.text = c.text();
     const auto kernel = kernelOf(c.op);
     const auto destination = imagesOf(c.destination, c.destinationFormat, c.arrangement);
@@ -168,6 +60,35 @@ TEST(CnnArithmetic, ScalesKeepTheSignOfZero) {
 }
 
 // A convolution's bias by hand: one value for each channel over the whole image, then a scalar for everything.
+// Small whole numbers, where ties and distances of exactly the threshold are frequent.
+TEST(CnnArithmetic, ComparisonsOfWholeNumbers) {
+  for (int type = 0; type < 6; ++type)
+    for (const double threshold : {0.0, 1.0}) {
+      oracle::Arithmetic op;
+      op.op = ArithmeticOp::Compare;
+      op.comparison = static_cast<oracle::Comparison>(type);
+      op.threshold = threshold;
+      Tensor x(1, 5, 5, 1), y(1, 5, 5, 1);
+      for (std::size_t i = 0; i < 25; ++i)
+        x.v[i] = static_cast<double>(i / 5) - 2, y.v[i] = static_cast<double>(i % 5) - 2;
+      const auto d = imageOf(Tensor(1, 5, 5, 1));
+      runOnCpu([&](const auto& buffer) { kernelOf(op)->encode(buffer, imageOf(x), imageOf(y), d); });
+      EXPECT_EQ(tensorOf(*d).v, oracle::arithmeticForward(op, x, y, Tensor(1, 5, 5, 1)).value.v)
+          << "type " << type << " threshold " << threshold;
+    }
+}
+
+TEST(CnnArithmetic, AgainstNaNOnlyNotEqualHolds) {
+  for (std::size_t type = 0; type < 6; ++type) {
+    MPS::NNCompare k(cpuDevice());
+    k.setComparisonType(static_cast<MPS::NNComparisonType>(type));
+    const auto d = imageOf(rowOf({0, 0}));
+    runOnCpu([&](const auto& buffer) { k.encode(buffer, imageOf(rowOf({NAN, 1})), imageOf(rowOf({1, NAN})), d); });
+    const double wanted = k.comparisonType() == MPS::NNComparisonType::NotEqual ? 1 : 0;
+    EXPECT_EQ(tensorOf(*d).v, (std::vector<double>{wanted, wanted})) << type;
+  }
+}
+
 TEST(CnnArithmetic, StrideZeroRepeatsAnOperand) {
   const Tensor image(1, 2, 2, 3, 1.0);
   Tensor perChannel(1, 1, 1, 3), scalar(1, 1, 1, 1, 0.5);
@@ -250,6 +171,11 @@ TEST(CnnArithmetic, ErrorsTellWhatIsWrong) {
   expectError([&] { k.encode(buffer, a, a, d); }, {"strideInPixelsX: 2; a stride is 0 (repeat) or 1"});
   k.setSecondaryStrideInPixelsX(1);
   expectError([&] { k.encode(buffer, a, a, a); }, {"the destination shares memory with a source"});
+  MPS::NNCompare compare(cpuDevice());
+  EXPECT_EQ(compare.comparisonType(), MPS::NNComparisonType::Equal);
+  EXPECT_EQ(compare.threshold(), 0.f);
+  expectError([&] { compare.setComparisonType(static_cast<MPS::NNComparisonType>(6)); },
+              {"NNCompare.comparisonType: 6 is not an NNComparisonType"});
 }
 
 }  // namespace

@@ -66,7 +66,7 @@ TEST(CnnKernel, ACopyHasEveryAttribute) {
 }
 
 TEST(CnnBinaryKernel, EverySourceHasItsOwnAttributes) {
-  MPS::CNNAdd k(cpuDevice());
+  MPS::CNNDivide k(cpuDevice());
   k.setPrimaryOffset({1, 2, 3});
   k.setSecondaryOffset({4, 5, 6});
   k.setPrimarySourceFeatureChannelOffset(4);

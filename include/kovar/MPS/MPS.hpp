@@ -20,3 +20,5 @@
 #include "kovar/MPS/NN/NNGraph.hpp"
 #include "kovar/MPS/NN/NNGraphNodes.hpp"
 #include "kovar/MPS/NN/NNOptimizers.hpp"
+#include "kovar/MPS/NN/NNReshape.hpp"
+#include "kovar/MPS/NN/NNSlice.hpp"

@@ -270,9 +270,9 @@ void Encoder::encode(std::span<const Images> sources, const MPS::StateBatch& sta
     std::vector<std::size_t> used;
     used.reserve(sources.size());
     for (const Tensor& t : call.sources) used.push_back(static_cast<std::size_t>(t.c()));
-    const auto written = static_cast<std::int64_t>(kernel_.doDestinationChannels(used));
-    const auto first = static_cast<std::int64_t>(kernel_.destinationFeatureChannelOffset_);
     const MPS::Image& one = *destinations[0];
+    const auto written = static_cast<std::int64_t>(kernel_.doWrittenChannels(used, states, one, automatic));
+    const auto first = static_cast<std::int64_t>(kernel_.destinationFeatureChannelOffset_);
     const auto channels = static_cast<std::int64_t>(one.featureChannels());
     if (first + written > channels)
       refuse("the destination has " + std::to_string(channels) + " feature channels, the kernel writes " +

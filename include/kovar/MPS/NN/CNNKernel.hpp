@@ -75,6 +75,11 @@ class CNNKernelBase : public Kernel {
   virtual void doEncode(nn::Call& call) = 0;
   /// Channels written for the channels read from each source.
   virtual std::size_t doDestinationChannels(const std::vector<std::size_t>& used) { return used[0]; }
+  /// The same for an encode into a given destination; for classes where it depends on the state or the destination.
+  virtual std::size_t doWrittenChannels(const std::vector<std::size_t>& used, const StateBatch&, const Image&,
+                                        bool /*automatic*/) {
+    return doDestinationChannels(used);
+  }
   /// Size, format and offsets of a result made by the kernel itself, before states and a custom policy have their say.
   virtual Ref<ImageDescriptor> doDestinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
                                                             const std::vector<Ref<State>>& sourceStates);

@@ -10,3 +10,4 @@
 #include "kovar/MPS/NN/CNNSoftMaxNode.hpp"
 #include "kovar/MPS/NN/NNArithmeticNode.hpp"
 #include "kovar/MPS/NN/NNFilterNode.hpp"
+#include "kovar/MPS/NN/NNReshapeNode.hpp"
