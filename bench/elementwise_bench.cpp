@@ -195,6 +195,26 @@ void addAll(int threads) {
   add("average_3x3s1", pool(false, prim::PoolKind::Average, 3, 1, 1), {image, image});
   add("average_global_7x7", pool(false, prim::PoolKind::Average, 7, 7, 0),
       {View::image(DType::F32, 64, 7, 7, 2048, 2048), View::image(DType::F32, 64, 1, 1, 2048, 2048)});
+  add("l2_3x3s2", pool(false, prim::PoolKind::L2, 3, 2, 1), {image, quarter});
+  prim::Pool dilated = pool(false, prim::PoolKind::Max, 3, 1, 2);
+  dilated.y.dilation = dilated.x.dilation = 2;
+  add("max_3x3_dilated_2", dilated, {image, image});
+  prim::Resample twice;
+  twice.y = twice.x = maths::enlarging(2);
+  twice.zeroEdge = false;
+  const View pictures = View::image(DType::F32, 64, 112, 112, 3, 4),
+             smallPictures = View::image(DType::F32, 64, 56, 56, 3, 4);
+  add("upsample_nearest", twice, {quarter, image});
+  twice.kind = prim::ResampleKind::Bilinear;
+  add("upsample_bilinear", twice, {quarter, image});
+  add("upsample_bilinear_3_channels", twice, {smallPictures, pictures});
+  prim::Resample aligned = twice;
+  aligned.y = aligned.x = maths::enlargingAligned(56, 2);
+  add("upsample_aligned", aligned, {quarter, image});
+  twice.direction = prim::Direction::Data;
+  add("upsample_bilinear_gradient", twice, {image, quarter});
+  twice.kind = prim::ResampleKind::Nearest;
+  add("upsample_nearest_gradient", twice, {image, quarter});
   const View rows = View::contiguous(DType::F32, {16384, 1000}), tiny = View::contiguous(DType::F32, {1 << 20, 10});
   add("softmax_1000", prim::Softmax{}, {rows, rows});
   add("softmax_10", prim::Softmax{}, {tiny, tiny});

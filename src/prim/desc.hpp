@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "maths/resample.hpp"
 #include "prim/program.hpp"
 
 namespace kovar::prim {
@@ -145,6 +146,19 @@ struct Copy {
   float fill = 0.f;
   bool accumulate = false;  ///< dst += src (plain forward copies only)
   bool operator==(const Copy&) const = default;
+};
+
+enum class ResampleKind : std::uint8_t { Nearest, Bilinear };
+
+/// Reads a source at the fractional coordinates that y and x give: the pixel at or before them, or the two by two
+/// around them by their distance. Pixels outside count as zeros (zeroEdge) or repeat the border.
+///   Forward: src, dst.   Data (the adjoint): diffDst, diffSrc (overwritten)
+struct Resample {
+  Direction direction = Direction::Forward;
+  ResampleKind kind = ResampleKind::Nearest;
+  maths::Sampling y, x;
+  bool zeroEdge = true;
+  bool operator==(const Resample&) const = default;
 };
 
 /// Sets every element of dst to `value`.   dst

@@ -52,6 +52,12 @@ void fields(const Copy& d, F&& f) {
   f("edge", d.edge), f("fill", d.fill), f("acc", d.accumulate);
 }
 template <class F>
+void fields(const Resample& d, F&& f) {
+  f("dir", d.direction), f("kind", d.kind), f("zeroEdge", d.zeroEdge);
+  for (const maths::Sampling* s : {&d.y, &d.x})
+    f("start", s->start), f("first", s->first), f("num", s->numerator), f("den", s->denominator);
+}
+template <class F>
 void fields(const Fill& d, F&& f) {
   f("value", d.value);
 }
@@ -144,8 +150,9 @@ std::string Program::text() const {
 }
 
 const char* familyOf(const Prim& prim) {
-  static constexpr const char* kNames[] = {"conv", "matmul", "pool", "softmax", "reduce", "elementwise", "copy",
-                                           "fill", "random", "loss", "step",    "norm",   "localNorm",   "call"};
+  static constexpr const char* kNames[] = {"conv",        "matmul", "pool",     "softmax",   "reduce",
+                                           "elementwise", "copy",   "resample", "fill",      "random",
+                                           "loss",        "step",   "norm",     "localNorm", "call"};
   static_assert(std::size(kNames) == std::variant_size_v<Prim>);
   return kNames[prim.index()];
 }

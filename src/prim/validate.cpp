@@ -301,6 +301,30 @@ Status check(const Copy& d, const Checker& c) {
   return c.written(1, to);
 }
 
+Status check(const Resample& d, const Checker& c) {
+  KOVAR_TRY(c.count(2));
+  if (d.direction == Direction::Weights) return c.fail("there is no weight gradient");
+  if (d.kind > ResampleKind::Bilinear) return c.fail("kind is not one of nearest, bilinear");
+  const bool forward = d.direction == Direction::Forward;
+  const char *from = forward ? "src" : "diffDst", *to = forward ? "dst" : "diffSrc";
+  KOVAR_TRY(c.rank(0, from, 4));
+  KOVAR_TRY(c.dims(1, to, {c[0].dim(0), -1, -1, c[0].dim(3)}));
+  const View& reads = c[forward ? 1 : 0];
+  for (int a = 1; a < 3; ++a) {
+    const maths::Sampling& s = a == 1 ? d.y : d.x;
+    if (s.numerator < 0 || s.denominator < 1)
+      return c.fail("the coordinates of axis " + std::to_string(a) + " step by " + std::to_string(s.numerator) + "/" +
+                    std::to_string(s.denominator) + "; wanted at least 0, over at least 1");
+    constexpr std::int64_t kMost = std::int64_t{1} << 31;
+    if (c[0].dim(a) >= kMost || c[1].dim(a) >= kMost || s.numerator >= kMost || s.denominator >= kMost ||
+        reads.dim(a) + std::abs(std::int64_t{s.first}) >= kMost)
+      return c.fail("extents and steps must be below 2^31");
+  }
+  KOVAR_TRY(c.real(0, from));
+  KOVAR_TRY(c.real(1, to));
+  return c.written(1, to);
+}
+
 Status check(const Fill&, const Checker& c) {
   KOVAR_TRY(c.count(1));
   return c.written(0, "dst");

@@ -22,6 +22,31 @@ std::vector<Misuse> shapeMisuses() {
          kernel.encode(commands(), image(4, 4, 4), image(4, 4, 4));
        },
        "CNNPoolingL2Norm.encode: edge mode 2 is not one this kernel knows; use Zero or Clamp"},
+      {"upsampling by 0", [] { MPS::CNNUpsamplingNearest(device(), 2, 0); },
+       "CNNUpsamplingNearest: scale factors 2, 0; each must be at least 1"},
+      {"upsampling by too much", [] { MPS::CNNUpsamplingBilinear(device(), std::size_t{1} << 21, 1); },
+       "CNNUpsamplingBilinear: scale factors 2097152, 1; each may be at most 1048576"},
+      {"upsampling gradient by 0", [] { MPS::CNNUpsamplingBilinearGradient(device(), 0, 1); },
+       "CNNUpsamplingBilinearGradient: scale factors 0, 1; each must be at least 1"},
+      {"enlarged beyond any image",
+       [] {
+         MPS::CNNUpsamplingNearest kernel(device(), 1, std::size_t{1} << 20);
+         kernel.destinationImageDescriptor({image(1, 2048, 1)}, {});
+       },
+       "CNNUpsamplingNearest: a source of 2048 rows enlarged 1048576 times is larger than any image"},
+      {"upsampling gradient without a state",
+       [] {
+         MPS::CNNUpsamplingNearestGradient kernel(device(), 2, 2);
+         kernel.encode(commands(), image(4, 4, 4), image(2, 2, 4), Ref<MPS::State>());
+       },
+       "CNNUpsamplingNearestGradient: needs the state that the forward kernel's encode or resultState made; without "
+       "one, set the properties and give a destination image"},
+      {"upsampling gradient node by a fraction",
+       [] {
+         const auto node = MPS::NNImageNode::create(std::make_shared<MPS::NamedHandle>("x"));
+         MPS::CNNUpsamplingBilinearGradientNode::create(node, node, nullptr, 1.5, 2);
+       },
+       "CNNUpsamplingBilinearGradientNode: scale factor 1.500000; it must be a whole number from 1 to 1048576"},
   };
 }
 

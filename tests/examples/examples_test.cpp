@@ -187,6 +187,35 @@ TEST(Examples, PaddingFramesThePicture) {
             << x << ", " << y;
 }
 
+TEST(Examples, UpsamplingDrawsASmoothPictureAndSaysWhatWasLost) {
+  const TemporaryFolder folder;
+  const Ended ended = run("upsampling", cat() + " " + folder.file("smooth.png"));
+  ASSERT_EQ(ended.status, 0) << ended.said;
+  const Picture drawn = read(folder.file("smooth.png")), gray = base::io::toGray(read(cat()));
+  const int width = gray.width / 4, height = gray.height / 4;
+  ASSERT_EQ(drawn.width, 4 * width);
+  ASSERT_EQ(drawn.height, 4 * height);
+  double lost = 0;
+  for (int y = 0; y < height; ++y)
+    for (int x = 0; x < width; ++x) {
+      double sum = 0, squares = 0;
+      for (int i = 0; i < 16; ++i) {
+        const double v = gray.pixels[static_cast<std::size_t>((4 * y + i / 4) * gray.width + 4 * x + i % 4)] / 255.0;
+        sum += v, squares += v * v;
+      }
+      lost += squares - sum * sum / 16;  // from the mean, which was repeated
+      const bool corner = (y == 0 || y == height - 1) && (x == 0 || x == width - 1);
+      const int cy = y == 0 ? 0 : 4 * y + 3, cx = x == 0 ? 0 : 4 * x + 3;
+      if (corner)
+        EXPECT_NEAR(drawn.pixels[static_cast<std::size_t>(cy * 4 * width + cx)], sum / 16 * 255, 1) << "a corner";
+    }
+  double repeated = 0, smooth = 0;
+  ASSERT_EQ(std::sscanf(ended.said.c_str(), "repeated: off by %lf\nsmooth: off by %lf", &repeated, &smooth), 2)
+      << ended.said;
+  EXPECT_NEAR(repeated, std::sqrt(lost / (16.0 * width * height)), 1e-3);
+  EXPECT_GT(smooth, 0);
+}
+
 TEST(Examples, DigitClassifierLearns) {
   const Ended ended = run("digit_classifier", std::string(KOVAR_SOURCE_DIR) + "/data/mnist 40");
   ASSERT_EQ(ended.status, 0) << ended.said;

@@ -17,6 +17,7 @@
 #include "kovar/MPS/NN/CNNNormalizationWeights.hpp"
 #include "kovar/MPS/NN/CNNPooling.hpp"
 #include "kovar/MPS/NN/CNNSoftMax.hpp"
+#include "kovar/MPS/NN/CNNUpsampling.hpp"
 #include "kovar/MPS/NN/NNGraph.hpp"
 #include "kovar/MPS/NN/NNGraphNodes.hpp"
 #include "kovar/MPS/NN/NNOptimizers.hpp"

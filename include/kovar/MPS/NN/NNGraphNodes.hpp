@@ -8,6 +8,7 @@
 #include "kovar/MPS/NN/CNNNormalizationNode.hpp"
 #include "kovar/MPS/NN/CNNPoolingNode.hpp"
 #include "kovar/MPS/NN/CNNSoftMaxNode.hpp"
+#include "kovar/MPS/NN/CNNUpsamplingNode.hpp"
 #include "kovar/MPS/NN/NNArithmeticNode.hpp"
 #include "kovar/MPS/NN/NNFilterNode.hpp"
 #include "kovar/MPS/NN/NNReshapeNode.hpp"

@@ -101,6 +101,18 @@ struct GatherParams {
 };
 cudaError_t runGather(const GatherParams& p, cudaStream_t stream);
 
+// ---- Resampling
+// ------------------------------------------------------------------------------------------------------
+
+/// dst[y, x] = sum of weight * src over the taps of both axes. Tables on the device, see prim/resample.hpp.
+struct ResampleParams {
+  Strided src, dst;
+  std::int64_t dims[4];  ///< of dst
+  const std::int32_t *firstY, *firstX, *positionY, *positionX;
+  const float *weightY, *weightX;
+};
+cudaError_t runResample(const ResampleParams& p, cudaStream_t stream);
+
 // ---- Pooling
 // ---------------------------------------------------------------------------------------------------------
 
