@@ -5,6 +5,7 @@
 #include "base/edge.hpp"
 #include "graph/layer.hpp"
 #include "kovar/MPS/NN/CNNConvolutionNode.hpp"
+#include "kovar/MPS/NN/CNNConvolutionTranspose.hpp"
 #include "kovar/MPS/NN/CNNFullyConnected.hpp"
 
 namespace kovar::MPS {
@@ -36,6 +37,51 @@ class ConvolutionLayer final : public nn::UnaryLayer {
   std::shared_ptr<WeightsCell> cell_;
 };
 
+/// The form in which a gradient kernel reads the weights.
+template <class K>
+constexpr nn::WeightsForm kFormOf = nn::WeightsForm::AsGiven;
+template <>
+constexpr nn::WeightsForm kFormOf<CNNConvolutionTransposeGradient> = nn::WeightsForm::Turned;
+
+/// A transposed convolution, sized by the state of a convolution where the node has one.
+class TransposeLayer final : public nn::UnaryLayer {
+ public:
+  TransposeLayer(Ref<CNNConvolutionDataSource> source, NNConvolutionAccumulatorPrecisionOption precision)
+      : source_(std::move(source)), precision_(precision) {}
+  void build(GraphBuild& build) override {
+    cell_ = build.cell(source_, kWho, nn::WeightsForm::Turned);
+    transpose_ = ConvolutionAccess::make<CNNConvolutionTranspose>(cell_);
+    transpose_->setAccumulatorPrecisionOption(precision_);
+    kernel_ = transpose_;
+  }
+  void reload() override { cell_->reload(std::string(kWho) + ".reloadFromDataSources"); }
+
+  ImageBatch encode(LayerCall& call) override {
+    const auto convolutions = call.states.empty() ? CNNConvolutionGradientStateBatch()
+                                                  : nn::batchOf<CNNConvolutionGradientState>(call.states[0]);
+    if (call.batch) {
+      CNNConvolutionTransposeGradientStateBatch states;
+      ImageBatch result = transpose_->encodeBatch(call.commandBuffer, call.sources[0], convolutions,
+                                                  call.wantStates ? &states : nullptr, call.statesAreTemporary);
+      call.resultStates = states;
+      return result;
+    }
+    Ref<CNNConvolutionTransposeGradientState> state;
+    ImageBatch result{transpose_->encode(call.commandBuffer, call.sources[0][0],
+                                         convolutions.empty() ? nullptr : convolutions[0],
+                                         call.wantStates ? &state : nullptr, call.statesAreTemporary)};
+    if (state) call.resultStates = StateBatch{state};
+    return result;
+  }
+
+ private:
+  static constexpr const char* kWho = "CNNConvolutionTranspose";
+  Ref<CNNConvolutionDataSource> source_;
+  NNConvolutionAccumulatorPrecisionOption precision_;
+  std::shared_ptr<WeightsCell> cell_;
+  Ref<CNNConvolutionTranspose> transpose_;
+};
+
 /// The gradient, then the update: the data source turns gradients into new weights, which every kernel of the source
 /// takes.
 template <class K>
@@ -45,7 +91,7 @@ class ConvolutionGradientLayer final : public nn::GradientLayer {
       : source_(std::move(source)), style_(style), who_(who) {}
 
   void build(GraphBuild& build) override {
-    cell_ = build.cell(source_, who_);
+    cell_ = build.cell(source_, who_, kFormOf<K>);
     gradient_ = ConvolutionAccess::make<K>(cell_);
     kernel_ = gradient_;
     setResultWanted(true);
@@ -114,9 +160,14 @@ Ref<N> mirrored(const CNNConvolutionNode& forward, Ref<N> gradient) {
 }  // namespace
 
 CNNConvolutionNode::CNNConvolutionNode(const Ref<NNImageNode>& source, const Ref<CNNConvolutionDataSource>& weights)
-    : NNFilterNode({source}, {}), weights_(weights) {
-  if (!weights) base::raise("CNNConvolutionNode: weights is null; give a CNNConvolutionDataSource");
-  addResultState(std::make_unique<CNNConvolutionGradientStateNode>());
+    : CNNConvolutionNode(source, weights, {}, std::make_unique<CNNConvolutionGradientStateNode>(),
+                         "CNNConvolutionNode") {}
+CNNConvolutionNode::CNNConvolutionNode(const Ref<NNImageNode>& source, const Ref<CNNConvolutionDataSource>& weights,
+                                       std::vector<Ref<NNStateNode>> sourceStates,
+                                       std::unique_ptr<NNStateNode> resultState, const char* who)
+    : NNFilterNode({source}, std::move(sourceStates)), weights_(weights) {
+  if (!weights) base::raise(std::string(who) + ": weights is null; give a CNNConvolutionDataSource");
+  if (resultState) addResultState(std::move(resultState));
 }
 Ref<CNNConvolutionNode> CNNConvolutionNode::create(const Ref<NNImageNode>& source,
                                                    const Ref<CNNConvolutionDataSource>& weights) {
@@ -178,6 +229,41 @@ Ref<CNNFullyConnectedGradientNode> CNNFullyConnectedGradientNode::create(
   return std::make_shared<CNNFullyConnectedGradientNode>(sourceGradient, sourceImage, convolutionGradientState,
                                                          weights);
 }
+CNNConvolutionTransposeNode::CNNConvolutionTransposeNode(
+    const Ref<NNImageNode>& source, const Ref<CNNConvolutionGradientStateNode>& convolutionGradientState,
+    const Ref<CNNConvolutionDataSource>& weights)
+    : CNNConvolutionNode(source, weights, {convolutionGradientState},
+                         std::make_unique<CNNConvolutionTransposeGradientStateNode>(), "CNNConvolutionTransposeNode") {}
+Ref<CNNConvolutionTransposeNode> CNNConvolutionTransposeNode::create(
+    const Ref<NNImageNode>& source, const Ref<CNNConvolutionGradientStateNode>& convolutionGradientState,
+    const Ref<CNNConvolutionDataSource>& weights) {
+  return std::make_shared<CNNConvolutionTransposeNode>(source, convolutionGradientState, weights);
+}
+std::unique_ptr<nn::GraphLayer> CNNConvolutionTransposeNode::doMakeLayer(const Ref<MTL::Device>&) {
+  return std::make_unique<TransposeLayer>(weights_, accumulatorPrecision_);
+}
+std::vector<Ref<NNGradientFilterNode>> CNNConvolutionTransposeNode::doGradientFilters(const Ref<NNImageNode>& g) {
+  const auto state = std::static_pointer_cast<CNNConvolutionTransposeGradientStateNode>(resultState());
+  return {mirrored(*this, CNNConvolutionTransposeGradientNode::create(g, sources_[0], state, weights_))};
+}
+
+CNNConvolutionTransposeGradientNode::CNNConvolutionTransposeGradientNode(
+    const Ref<NNImageNode>& sourceGradient, const Ref<NNImageNode>& sourceImage,
+    const Ref<CNNConvolutionTransposeGradientStateNode>& convolutionTransposeGradientState,
+    const Ref<CNNConvolutionDataSource>& weights)
+    : CNNConvolutionGradientNode(sourceGradient, sourceImage, convolutionTransposeGradientState, weights) {}
+Ref<CNNConvolutionTransposeGradientNode> CNNConvolutionTransposeGradientNode::create(
+    const Ref<NNImageNode>& sourceGradient, const Ref<NNImageNode>& sourceImage,
+    const Ref<CNNConvolutionTransposeGradientStateNode>& convolutionTransposeGradientState,
+    const Ref<CNNConvolutionDataSource>& weights) {
+  return std::make_shared<CNNConvolutionTransposeGradientNode>(sourceGradient, sourceImage,
+                                                               convolutionTransposeGradientState, weights);
+}
+std::unique_ptr<nn::GraphLayer> CNNConvolutionTransposeGradientNode::doMakeLayer(const Ref<MTL::Device>&) {
+  return std::make_unique<ConvolutionGradientLayer<CNNConvolutionTransposeGradient>>(
+      weights_, effective(trainingStyle()), "CNNConvolutionTransposeGradient");
+}
+
 std::unique_ptr<nn::GraphLayer> CNNConvolutionGradientNode::doMakeLayer(const Ref<MTL::Device>&) {
   return std::make_unique<ConvolutionGradientLayer<CNNConvolutionGradient>>(weights_, effective(trainingStyle()),
                                                                             "CNNConvolutionGradient");

@@ -2,9 +2,10 @@
 
 namespace kovar::nn {
 
-std::shared_ptr<WeightsCell> GraphBuild::cell(const Ref<MPS::CNNConvolutionDataSource>& source, const char* who) {
-  std::shared_ptr<WeightsCell>& cell = weights[source.get()];
-  if (!cell) cell = WeightsCell::load(device, source, who);
+std::shared_ptr<WeightsCell> GraphBuild::cell(const Ref<MPS::CNNConvolutionDataSource>& source, const char* who,
+                                              WeightsForm form) {
+  std::shared_ptr<WeightsCell>& cell = weights[{source.get(), form}];
+  if (!cell) cell = WeightsCell::load(device, source, who, form);
   return cell;
 }
 

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kovar/MPS/NN/CNNConvolutionNode.hpp"
@@ -35,10 +36,11 @@ struct NodeAccess {
 /// What the layers of one graph share while it is built.
 struct GraphBuild {
   Ref<MTL::Device> device;
-  std::map<MPS::CNNConvolutionDataSource*, std::shared_ptr<WeightsCell>> weights;
+  std::map<std::pair<MPS::CNNConvolutionDataSource*, WeightsForm>, std::shared_ptr<WeightsCell>> weights;
 
-  /// The cell of a data source; loaded the first time it is asked for.
-  std::shared_ptr<WeightsCell> cell(const Ref<MPS::CNNConvolutionDataSource>& source, const char* who);
+  /// The cell of a data source in one form; loaded the first time it is asked for.
+  std::shared_ptr<WeightsCell> cell(const Ref<MPS::CNNConvolutionDataSource>& source, const char* who,
+                                    WeightsForm form = WeightsForm::AsGiven);
 };
 
 /// One run of one layer.

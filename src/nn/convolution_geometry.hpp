@@ -69,6 +69,14 @@ struct GradientSums {
 /// Those of the call's state. Throws Error when there is none or it belongs to a convolution of other sizes.
 GradientSums gradientSums(Call& call, const WeightsCell& cell, const std::string& who);
 
+/// Puts turned weight gradients into the sums, or adds them.
+void turnBack(Recorder& list, const ConvolutionShape& shape, const Tensor& turned, const GradientSums& sums);
+
+/// Refuses what gradient kernels do not differentiate: an activation or batch normalisation in the descriptor.
+std::shared_ptr<WeightsCell> differentiable(std::shared_ptr<WeightsCell> cell, const char* who);
+/// The option, if it is one.
+MPS::CNNConvolutionGradientOption knownOption(MPS::CNNConvolutionGradientOption option, const std::string& who);
+
 /// Gives a cloned kernel weights of its own.
 template <class K>
 Ref<MPS::Kernel> copyWithWeights(Ref<MPS::Kernel> clone, const K& original, const Ref<MTL::Device>& device) {

@@ -5,16 +5,32 @@
 #include "kovar/MPS/NN/CNNConvolution.hpp"
 #include "nn/convolution_geometry.hpp"
 
-namespace kovar::MPS {
-namespace {
+namespace kovar::nn {
 
-std::shared_ptr<nn::WeightsCell> checked(std::shared_ptr<nn::WeightsCell> cell, const char* who) {
-  const bool neuron = cell->descriptor().fusedNeuronDescriptor()->neuronType() != CNNNeuronType::None;
+std::shared_ptr<WeightsCell> differentiable(std::shared_ptr<WeightsCell> cell, const char* who) {
+  const bool neuron = cell->descriptor().fusedNeuronDescriptor()->neuronType() != MPS::CNNNeuronType::None;
   if (neuron || cell->foldsBatchNorm())
     base::raise(std::string(who) + (cell->label().empty() ? "" : " \"" + cell->label() + "\"") +
                 ": the descriptor has a fused " + (neuron ? "neuron" : "batch normalisation") +
                 ", which this kernel does not differentiate; take it out of the descriptor and encode " +
                 (neuron ? "a CNNNeuron" : "a CNNBatchNormalization") + " after the convolution");
+  return cell;
+}
+
+MPS::CNNConvolutionGradientOption knownOption(MPS::CNNConvolutionGradientOption option, const std::string& who) {
+  if (static_cast<std::size_t>(option) == 0 || static_cast<std::size_t>(option) > 3)
+    base::raise(who + ".gradientOption: " + std::to_string(static_cast<std::size_t>(option)) +
+                " is not a CNNConvolutionGradientOption; use one of its names");
+  return option;
+}
+
+}  // namespace kovar::nn
+
+namespace kovar::MPS {
+namespace {
+
+std::shared_ptr<nn::WeightsCell> checked(std::shared_ptr<nn::WeightsCell> given, const char* who) {
+  std::shared_ptr<nn::WeightsCell> cell = nn::differentiable(std::move(given), who);
   if (cell->shape().subPixelScale != 1)
     base::raise(std::string(who) + (cell->label().empty() ? "" : " \"" + cell->label() + "\"") +
                 ": a sub-pixel convolution (subPixelScaleFactor " + std::to_string(cell->shape().subPixelScale) +
@@ -56,10 +72,7 @@ std::size_t CNNConvolutionGradient::channelMultiplier() const {
 Ref<CNNConvolutionDataSource> CNNConvolutionGradient::dataSource() const { return cell_->source(); }
 
 void CNNConvolutionGradient::setGradientOption(CNNConvolutionGradientOption option) {
-  if (static_cast<std::size_t>(option) == 0 || static_cast<std::size_t>(option) > 3)
-    base::raise(described() + ".gradientOption: " + std::to_string(static_cast<std::size_t>(option)) +
-                " is not a CNNConvolutionGradientOption; use one of its names");
-  option_ = option;
+  option_ = nn::knownOption(option, described());
 }
 
 // --- encode

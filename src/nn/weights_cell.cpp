@@ -36,7 +36,8 @@ void writeFloats(const rt::StorageRef& storage, const std::vector<float>& values
 }  // namespace
 
 std::shared_ptr<WeightsCell> WeightsCell::load(const Ref<MTL::Device>& device,
-                                               const Ref<MPS::CNNConvolutionDataSource>& source, const char* who) {
+                                               const Ref<MPS::CNNConvolutionDataSource>& source, const char* who,
+                                               WeightsForm form) {
   const std::string name = who;
   if (!device) base::raise(name + ": device is null; take one from MTL::createSystemDefaultDevice()");
   if (!source) base::raise(name + ": weights is null; give a CNNConvolutionDataSource");
@@ -44,6 +45,7 @@ std::shared_ptr<WeightsCell> WeightsCell::load(const Ref<MTL::Device>& device,
   cell->source_ = source;
   WeightsConstants& k = cell->constants_;
   k.device = device;
+  k.form = form;
   Loaded loaded(*source, name);
   k.label = source->label();
   const std::string described = k.label.empty() ? name : name + " \"" + k.label + "\"";
@@ -89,8 +91,8 @@ void WeightsCell::install(std::shared_ptr<WeightsVersion> version) {
 
 WeightsInUse WeightsCell::inUse() const {
   const auto v = current();
-  return {weightTensor(v->weights), biasTensor(v->biases), weightTensor(v->rawWeights),
-          v->hasBiases || foldsBatchNorm()};
+  return {turned() ? turnedTensor(v->weights) : weightTensor(v->weights), biasTensor(v->biases),
+          weightTensor(v->rawWeights), v->hasBiases || foldsBatchNorm()};
 }
 
 std::shared_ptr<WeightsVersion> WeightsCell::newVersion() const {
@@ -100,14 +102,15 @@ std::shared_ptr<WeightsVersion> WeightsCell::newVersion() const {
   };
   v->weights = v->rawWeights = make(shape().weightBytes());
   v->biases = v->rawBiases = make(shape().biasBytes());
-  if (foldsBatchNorm()) {
-    v->rawWeights = make(shape().weightBytes());
-    v->rawBiases = make(shape().biasBytes());
-  }
+  if (keepsRawWeights()) v->rawWeights = make(shape().weightBytes());
+  if (foldsBatchNorm()) v->rawBiases = make(shape().biasBytes());
   return v;
 }
 
 std::shared_ptr<WeightsVersion> WeightsCell::read(const std::string& who) const {
+  if (turned() && source_->dataType() != MPS::DataType::Float32)
+    base::raise(who + ": the data source's dataType() is " + nameOf(source_->dataType()) +
+                "; a transposed convolution takes Float32 weights only");
   std::vector<float> raw = decodedWeights(*source_, shape(), who);
   const float* biases = source_->biasTerms();
 
@@ -127,6 +130,10 @@ std::shared_ptr<WeightsVersion> WeightsCell::read(const std::string& who) const 
   }
   if (constants_.roundsToHalf)
     for (float& w : raw) w = maths::floatFromHalf(maths::halfFromFloat(w));
+  if (turned()) {
+    if (!foldsBatchNorm()) writeFloats(v->rawWeights, raw);
+    raw = turnedValues(shape(), raw);
+  }
   writeFloats(v->weights, raw);
   writeFloats(v->biases, rawBiases);
   return v;
@@ -189,14 +196,19 @@ void WeightsCell::fold(Recorder& list, const WeightsVersion& v) const {
     args.push_back(to.write());
     list.op(ew, args);
   };
+  const auto room = [&] {
+    return list.temporary(prim::DType::F32,
+                          {shape().outputs, shape().kernelHeight, shape().kernelWidth, shape().inputsPerFilter()});
+  };
+  const Tensor folded = turned() ? room() : weightTensor(v.weights);
   if (constants_.roundsToHalf) {
-    const Tensor folded = list.temporary(
-        prim::DType::F32, {shape().outputs, shape().kernelHeight, shape().kernelWidth, shape().inputsPerFilter()});
-    affine(weightTensor(v.rawWeights), folded, false);
-    copyRounded(list, folded, weightTensor(v.weights));
+    const Tensor exact = room();
+    affine(weightTensor(v.rawWeights), exact, false);
+    copyRounded(list, exact, folded);
   } else {
-    affine(weightTensor(v.rawWeights), weightTensor(v.weights), false);
+    affine(weightTensor(v.rawWeights), folded, false);
   }
+  if (turned()) turn(list, shape(), folded, turnedTensor(v.weights));
   affine(biasTensor(v.rawBiases), biasTensor(v.biases), true);
 }
 
@@ -211,10 +223,8 @@ std::shared_ptr<WeightsVersion> WeightsCell::ownVersion(Recorder& list) const {
   };
   keep(weightTensor(v->weights), weightTensor(own->weights));
   keep(biasTensor(v->biases), biasTensor(own->biases));
-  if (foldsBatchNorm()) {
-    keep(weightTensor(v->rawWeights), weightTensor(own->rawWeights));
-    keep(biasTensor(v->rawBiases), biasTensor(own->rawBiases));
-  }
+  if (keepsRawWeights()) keep(weightTensor(v->rawWeights), weightTensor(own->rawWeights));
+  if (foldsBatchNorm()) keep(biasTensor(v->rawBiases), biasTensor(own->rawBiases));
   return own;
 }
 
@@ -243,7 +253,8 @@ void WeightsCell::reload(const Ref<MTL::CommandBuffer>& commandBuffer,
   if (foldsBatchNorm())
     list.op(prim::Copy{}, {weights.read(), weightTensor(v->rawWeights).write()});
   else
-    copyRounded(list, weights, weightTensor(v->weights));
+    copyRounded(list, weights, weightTensor(v->rawWeights));
+  if (turned() && !foldsBatchNorm()) turn(list, shape(), weightTensor(v->rawWeights), turnedTensor(v->weights));
   if (biases) {
     list.op(prim::Copy{},
             {biasTensor(rt::Access::storage(biases), state->biasesOffset()).read(), biasTensor(v->rawBiases).write()});
@@ -276,7 +287,7 @@ Ref<MPS::CNNConvolutionWeightsAndBiasesState> WeightsCell::exportState(const Ref
 std::shared_ptr<WeightsCell> WeightsCell::copyFor(const Ref<MTL::Device>& device, const char* who) const {
   Ref<MPS::CNNConvolutionDataSource> source = source_->copy(device);
   if (!source) source = source_;
-  if (device != constants_.device) return load(device, source, who);
+  if (device != constants_.device) return load(device, source, who, constants_.form);
   std::shared_ptr<WeightsCell> cell(new WeightsCell);
   cell->constants_ = constants_;
   cell->source_ = std::move(source);

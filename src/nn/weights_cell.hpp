@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "kovar/MPS/NN/CNNConvolution.hpp"
+#include "kovar/MPS/NN/CNNConvolutionTranspose.hpp"
 #include "nn/core/call.hpp"
 
 namespace kovar::nn {
@@ -28,6 +28,7 @@ struct ConvolutionShape {
   std::int64_t subPixelScale = 1;
 
   std::int64_t inputsPerFilter() const { return inputs / groups; }
+  std::int64_t outputsPerInput() const { return outputs / groups; }
   /// Channels that the destination receives.
   std::int64_t writtenChannels() const { return outputs / (subPixelScale * subPixelScale); }
   std::int64_t taps() const { return kernelHeight * kernelWidth * inputsPerFilter(); }
@@ -54,17 +55,26 @@ std::vector<float> decodedWeights(MPS::CNNConvolutionDataSource& source, const C
 /// The name of a type of weights, for messages.
 const char* nameOf(MPS::DataType type);
 
+/// How kernels read the weights in use. Turned: [inputs][kernelHeight][kernelWidth][outputs / groups], rotated by 180
+/// degrees, as transposed convolutions do.
+enum class WeightsForm : std::uint8_t { AsGiven, Turned };
+
+/// Writes turned weights from given ones: one copy a tap.
+void turn(Recorder& list, const ConvolutionShape& shape, const Tensor& given, const Tensor& turned);
+/// The same on the host.
+std::vector<float> turnedValues(const ConvolutionShape& shape, const std::vector<float>& given);
+
 /// One set of values. Device-side reloads write it in queue order; host-side ones replace it.
 struct WeightsVersion {
-  rt::StorageRef weights, biases;        ///< as used: folded and rounded
-  rt::StorageRef rawWeights, rawBiases;  ///< as given; the same storages where no batch normalisation is folded in
+  rt::StorageRef weights, biases;        ///< as used: folded, rounded, turned
+  rt::StorageRef rawWeights, rawBiases;  ///< as given; the same storages where they are used as given
   std::atomic<bool> hasBiases{false};    ///< false: none were given, the raw biases are all 0
   std::atomic<bool> shared{false};       ///< some other cell looks at it: never written again
 };
 
 /// What one encode binds.
 struct WeightsInUse {
-  Tensor weights, biases;  ///< folded and rounded
+  Tensor weights, biases;  ///< folded and rounded, in the cell's form
   Tensor rawWeights;       ///< before a batch normalisation is folded in
   bool hasBiases = false;  ///< false: biases are all 0
 };
@@ -75,6 +85,7 @@ struct WeightsConstants {
   Ref<MPS::CNNConvolutionDescriptor> descriptor;
   std::string label;
   ConvolutionShape shape;
+  WeightsForm form = WeightsForm::AsGiven;
   bool roundsToHalf = false;
   std::vector<float> scaleValues, shiftValues;  ///< batch normalisation as a factor and a summand
   rt::StorageRef scale, shift, slopes;
@@ -85,7 +96,8 @@ class WeightsCell {
  public:
   /// Loads the data source. `who` names the class for messages. Throws Error; purges the source either way.
   static std::shared_ptr<WeightsCell> load(const Ref<MTL::Device>& device,
-                                           const Ref<MPS::CNNConvolutionDataSource>& source, const char* who);
+                                           const Ref<MPS::CNNConvolutionDataSource>& source, const char* who,
+                                           WeightsForm form = WeightsForm::AsGiven);
 
   const Ref<MTL::Device>& device() const { return constants_.device; }
   const Ref<MPS::CNNConvolutionDataSource>& source() const { return source_; }
@@ -122,6 +134,9 @@ class WeightsCell {
   void install(std::shared_ptr<WeightsVersion> version);
   void fold(Recorder& list, const WeightsVersion& v) const;
   void copyRounded(Recorder& list, const Tensor& from, const Tensor& to) const;
+  bool turned() const { return constants_.form == WeightsForm::Turned; }
+  bool keepsRawWeights() const { return foldsBatchNorm() || turned(); }
+  Tensor turnedTensor(const rt::StorageRef& storage) const;
   Tensor weightTensor(const rt::StorageRef& storage, std::size_t byteOffset = 0) const {
     return {storage, shape().weightsView(byteOffset)};
   }
@@ -140,7 +155,15 @@ struct ConvolutionAccess {
   static const BatchNormConstants* batchNorm(const MPS::CNNConvolutionDescriptor& d) { return d.batchNorm_.get(); }
   static const std::shared_ptr<WeightsCell>& cell(const MPS::CNNConvolution& kernel) { return kernel.cell_; }
   static const std::shared_ptr<WeightsCell>& cell(const MPS::CNNConvolutionGradient& kernel) { return kernel.cell_; }
-  /// CNNConvolution, CNNFullyConnected or one of their gradients over weights that other kernels share: a reload of one
+  static const std::shared_ptr<WeightsCell>& cell(const MPS::CNNConvolutionTranspose& kernel) { return kernel.cell_; }
+  static const std::shared_ptr<WeightsCell>& cell(const MPS::CNNConvolutionTransposeGradient& kernel) {
+    return kernel.cell_;
+  }
+  /// The state of the convolution that a transposed one undoes, or null.
+  static const Ref<MPS::CNNConvolutionGradientState>& coupled(const MPS::CNNConvolutionTransposeGradientState& state) {
+    return state.coupled_;
+  }
+  /// A convolution of any kind or its gradient over weights that other kernels share: a reload of one
   /// is a reload of all.
   template <class K>
   static Ref<K> make(std::shared_ptr<WeightsCell> cell) {

@@ -40,6 +40,36 @@ std::vector<Misuse> convolutionMisuses() {
        [] { MPS::CNNConvolution(device(), wrongSource([](WrongSource& s) { s.type = MPS::DataType::UInt8; })); },
        "CNNConvolution \"conv1\": the data source's dataType() is UInt8 and nothing says what the codes stand for; "
        "return rangesForUInt8Kernel() or lookupTableForUInt8Kernel()"},
+      {"half weights of a transposed convolution",
+       [] {
+         MPS::CNNConvolutionTranspose(device(), wrongSource([](WrongSource& s) { s.type = MPS::DataType::Float16; }));
+       },
+       "CNNConvolutionTranspose \"conv1\": the data source's dataType() is Float16; a transposed convolution takes "
+       "Float32 weights only"},
+      {"sub-pixel transposed convolution", [] { MPS::CNNConvolutionTranspose(device(), weights(subPixel(2, 8))); },
+       "CNNConvolutionTranspose: the descriptor's subPixelScaleFactor is 2; a transposed convolution enlarges by its "
+       "stride, use a CNNConvolutionDescriptor"},
+      {"state of another convolution in a transposed gradient",
+       [] {
+         const auto source = weights(layer(3, 4, 4));
+         const auto forward = std::make_shared<MPS::CNNConvolution>(device(), source);
+         const Ref<MPS::State> state = forward->resultState(image(4, 4, 4), {}, nullptr);
+         MPS::CNNConvolutionTransposeGradient(device(), source)
+             .encode(commands(), image(4, 4, 4), image(4, 4, 4), state);
+       },
+       "CNNConvolutionTransposeGradient.encode: the state is not one of a transposed convolution; use the state that "
+       "the CNNConvolutionTranspose with the same data source made"},
+      {"transposed window that finds no place",
+       [] {
+         MPS::CNNConvolutionTranspose kernel(device(), weights(layer(5, 4, 4)));
+         kernel.setPadding(MPS::NNDefaultPadding::padding(MPS::NNPaddingMethod::SizeValidOnly));
+         kernel.encode(commands(), image(2, 2, 4));
+       },
+       "CNNConvolutionTranspose: a window of 5 columns finds no place in a source of 2 columns spread by 1 under the "
+       "padding policy; use size same or full"},
+      {"transposed convolution node without weights",
+       [] { MPS::CNNConvolutionTransposeNode(MPS::NNImageNode::create(nullptr), nullptr, nullptr); },
+       "CNNConvolutionTransposeNode: weights is null; give a CNNConvolutionDataSource"},
   };
 }
 

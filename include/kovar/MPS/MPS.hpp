@@ -6,6 +6,7 @@
 #include "kovar/MPS/Core/MatrixRandom.hpp"
 #include "kovar/MPS/NN/CNNBatchNormalization.hpp"
 #include "kovar/MPS/NN/CNNConvolution.hpp"
+#include "kovar/MPS/NN/CNNConvolutionTranspose.hpp"
 #include "kovar/MPS/NN/CNNDropout.hpp"
 #include "kovar/MPS/NN/CNNFullyConnected.hpp"
 #include "kovar/MPS/NN/CNNGroupNormalization.hpp"

@@ -143,7 +143,9 @@ ImageBatch CNNKernelBase::encodeNew(const Ref<MTL::CommandBuffer>& commandBuffer
                 std::to_string(count));
   StateBatch made;
   if (resultStates)
-    made = makeResultStates(resultStatesAreTemporary ? commandBuffer : nullptr, sources, {}, destinations);
+    made = makeResultStates(
+        resultStatesAreTemporary ? commandBuffer : nullptr, sources,
+        gradientStates.empty() ? std::vector<StateBatch>() : std::vector<StateBatch>{gradientStates}, destinations);
   encoder.encode(sources, resultStates ? made : gradientStates, destinations, batch, true);
   if (resultStates) *resultStates = std::move(made);
   sourcesBefore.keep();

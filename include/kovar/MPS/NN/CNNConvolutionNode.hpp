@@ -20,6 +20,10 @@ class CNNConvolutionNode : public NNFilterNode, public NNTrainableNode {
   Ref<CNNConvolutionGradientStateNode> convolutionGradientState() const;
 
  protected:
+  /// Of a derived class: with its states, the result's null where it has none.
+  CNNConvolutionNode(const Ref<NNImageNode>& source, const Ref<CNNConvolutionDataSource>& weights,
+                     std::vector<Ref<NNStateNode>> sourceStates, std::unique_ptr<NNStateNode> resultState,
+                     const char* who);
   std::unique_ptr<nn::GraphLayer> doMakeLayer(const Ref<MTL::Device>& device) override;
   std::vector<Ref<NNGradientFilterNode>> doGradientFilters(const Ref<NNImageNode>& gradient) override;
   const char* className() const override { return "CNNConvolutionNode"; }
@@ -58,6 +62,44 @@ class CNNConvolutionGradientNode : public NNGradientFilterNode, public NNTrainab
   const char* className() const override { return "CNNConvolutionGradientNode"; }
 
   Ref<CNNConvolutionDataSource> weights_;
+};
+
+/// The gradient state of a transposed convolution node. Implements MPSCNNConvolutionTransposeGradientStateNode.
+class CNNConvolutionTransposeGradientStateNode : public CNNConvolutionGradientStateNode {};
+
+/// Graph stage of CNNConvolutionTranspose: the result has the size of the source of the convolution node whose state is
+/// given; null: what the padding policy says. Implements MPSCNNConvolutionTransposeNode.
+class CNNConvolutionTransposeNode : public CNNConvolutionNode {
+ public:
+  CNNConvolutionTransposeNode(const Ref<NNImageNode>& source,
+                              const Ref<CNNConvolutionGradientStateNode>& convolutionGradientState,
+                              const Ref<CNNConvolutionDataSource>& weights);
+  static Ref<CNNConvolutionTransposeNode> create(const Ref<NNImageNode>& source,
+                                                 const Ref<CNNConvolutionGradientStateNode>& convolutionGradientState,
+                                                 const Ref<CNNConvolutionDataSource>& weights);
+
+ protected:
+  std::unique_ptr<nn::GraphLayer> doMakeLayer(const Ref<MTL::Device>& device) override;
+  std::vector<Ref<NNGradientFilterNode>> doGradientFilters(const Ref<NNImageNode>& gradient) override;
+  const char* className() const override { return "CNNConvolutionTransposeNode"; }
+};
+
+/// Graph stage of CNNConvolutionTransposeGradient. weights null: the forward node's. Implements
+/// MPSCNNConvolutionTransposeGradientNode.
+class CNNConvolutionTransposeGradientNode : public CNNConvolutionGradientNode {
+ public:
+  CNNConvolutionTransposeGradientNode(
+      const Ref<NNImageNode>& sourceGradient, const Ref<NNImageNode>& sourceImage,
+      const Ref<CNNConvolutionTransposeGradientStateNode>& convolutionTransposeGradientState,
+      const Ref<CNNConvolutionDataSource>& weights);
+  static Ref<CNNConvolutionTransposeGradientNode> create(
+      const Ref<NNImageNode>& sourceGradient, const Ref<NNImageNode>& sourceImage,
+      const Ref<CNNConvolutionTransposeGradientStateNode>& convolutionTransposeGradientState,
+      const Ref<CNNConvolutionDataSource>& weights);
+
+ protected:
+  std::unique_ptr<nn::GraphLayer> doMakeLayer(const Ref<MTL::Device>& device) override;
+  const char* className() const override { return "CNNConvolutionTransposeGradientNode"; }
 };
 
 /// Graph stage of CNNFullyConnectedGradient. Implements MPSCNNFullyConnectedGradientNode.
