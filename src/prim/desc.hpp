@@ -11,6 +11,7 @@
 #include <limits>
 
 #include "maths/resample.hpp"
+#include "maths/sample.hpp"
 #include "prim/program.hpp"
 
 namespace kovar::prim {
@@ -243,6 +244,15 @@ struct LocalNorm {
   float alpha = 1.f, beta = 5.f, delta = 1.f;
   float p0 = 1.f, pm = 0.f, ps = 1.f;
   bool operator==(const LocalNorm&) const = default;
+};
+
+/// Reads a source bilinearly at coordinates that are data, in source pixels: y[n,y,x,1] and x[n,y,x,1] plus startY and
+/// startX, `relative` also plus the destination's own position.   src[n,hs,ws,c], y, x, dst[n,hd,wd,c]
+struct Sample {
+  maths::SampleEdge edge = maths::SampleEdge::Zero;
+  bool relative = false;
+  std::int32_t startY = 0, startX = 0;
+  bool operator==(const Sample&) const = default;
 };
 
 /// A caller's own function, run in its place. Arguments as declared by the caller; never fused, never replayed.

@@ -89,6 +89,10 @@ void fields(const LocalNorm& d, F&& f) {
   f("alpha", d.alpha), f("beta", d.beta), f("delta", d.delta), f("p0", d.p0), f("pm", d.pm), f("ps", d.ps);
 }
 template <class F>
+void fields(const Sample& d, F&& f) {
+  f("edge", d.edge), f("relative", d.relative), f("startY", d.startY), f("startX", d.startX);
+}
+template <class F>
 void fields(const Call& d, F&& f) {
   f("id", d.id);
 }
@@ -150,9 +154,9 @@ std::string Program::text() const {
 }
 
 const char* familyOf(const Prim& prim) {
-  static constexpr const char* kNames[] = {"conv",        "matmul", "pool",     "softmax",   "reduce",
-                                           "elementwise", "copy",   "resample", "fill",      "random",
-                                           "loss",        "step",   "norm",     "localNorm", "call"};
+  static constexpr const char* kNames[] = {"conv", "matmul",    "pool",   "softmax", "reduce", "elementwise",
+                                           "copy", "resample",  "fill",   "random",  "loss",   "step",
+                                           "norm", "localNorm", "sample", "call"};
   static_assert(std::size(kNames) == std::variant_size_v<Prim>);
   return kNames[prim.index()];
 }

@@ -325,6 +325,25 @@ Status check(const Resample& d, const Checker& c) {
   return c.written(1, to);
 }
 
+Status check(const Sample& d, const Checker& c) {
+  KOVAR_TRY(c.count(4));
+  if (d.edge > maths::SampleEdge::Inside) return c.fail("edge is not a known mode");
+  KOVAR_TRY(c.rank(0, "src", 4));
+  KOVAR_TRY(c.rank(3, "dst", 4));
+  KOVAR_TRY(c.dims(0, "src", {c[3].dim(0), -1, -1, c[3].dim(3)}));
+  for (std::size_t i : {std::size_t{1}, std::size_t{2}}) {
+    KOVAR_TRY(c.dims(i, i == 1 ? "y" : "x", {c[3].dim(0), c[3].dim(1), c[3].dim(2), 1}));
+    KOVAR_TRY(c.real(i, i == 1 ? "y" : "x"));
+  }
+  // Positions stay whole numbers in float.
+  constexpr std::int64_t kMost = std::int64_t{1} << 24;
+  if (c[0].dim(1) > kMost || c[0].dim(2) > kMost)
+    return c.fail("src is " + c[0].text() + ", wanted extents up to 2^24");
+  KOVAR_TRY(c.real(0, "src"));
+  KOVAR_TRY(c.real(3, "dst"));
+  return c.written(3, "dst");
+}
+
 Status check(const Fill&, const Checker& c) {
   KOVAR_TRY(c.count(1));
   return c.written(0, "dst");

@@ -26,6 +26,8 @@ std::vector<Misuse> arithmeticMisuses();
 std::vector<Misuse> reshapeMisuses();
 /// Those of depthwise, sub-pixel, transposed and binary convolutions, and of 8-bit weights.
 std::vector<Misuse> convolutionMisuses();
+/// Those of resizes, Gram matrices and local correlation.
+std::vector<Misuse> resizeMisuses();
 
 inline Ref<MTL::Device> device() { return MTL::deviceNamed("cpu"); }
 /// One that plans and computes nothing.

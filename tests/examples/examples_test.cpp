@@ -216,6 +216,23 @@ TEST(Examples, UpsamplingDrawsASmoothPictureAndSaysWhatWasLost) {
   EXPECT_GT(smooth, 0);
 }
 
+TEST(Examples, ResizeShrinksThePictureAndTurnsItUpsideDown) {
+  const TemporaryFolder folder;
+  const Ended ended = run("resize", cat() + " " + folder.file("small.png"));
+  ASSERT_EQ(ended.status, 0) << ended.said;
+  const Picture photo = read(cat()), drawn = read(folder.file("small.png"));
+  ASSERT_EQ(drawn.width, photo.width / 4);
+  ASSERT_EQ(drawn.height, photo.height / 4);
+  // With aligned corners the corners are those of the picture.
+  const auto at = [](const Picture& p, int x, int y, int c) {
+    return p.pixels[static_cast<std::size_t>((y * p.width + x) * p.channels + c)];
+  };
+  for (int c = 0; c < photo.channels; ++c) {
+    EXPECT_EQ(at(drawn, 0, 0, c), at(photo, 0, photo.height - 1, c));
+    EXPECT_EQ(at(drawn, drawn.width - 1, drawn.height - 1, c), at(photo, photo.width - 1, 0, c));
+  }
+}
+
 TEST(Examples, DigitClassifierLearns) {
   const Ended ended = run("digit_classifier", std::string(KOVAR_SOURCE_DIR) + "/data/mnist 40");
   ASSERT_EQ(ended.status, 0) << ended.said;

@@ -1,4 +1,4 @@
-// Reshape, padding and concatenation stages in graphs: forward and in training graphs.
+// Reshape, padding, concatenation and Gram matrix stages in graphs: forward and in training graphs.
 
 #include <map>
 
@@ -109,6 +109,50 @@ TEST(ReshapeNodes, GradientNodesByHandAndErrors) {
   Random random(8);
   const auto small = images(random, 1, 2, 2, 4), large = images(random, 1, 3, 2, 4);
   EXPECT_THROW(runGraph({node->resultImage()}, {{"a", small}, {"b", large}}), Error);
+}
+
+/// alpha by the number of pixels, as style transfers want it.
+class PerPixel final : public Object, public NNGramMatrixCallback {
+ public:
+  int asked = 0;
+  float alpha(const Ref<Image>& source, const Ref<Image>&) override {
+    ++asked;
+    return 1.f / static_cast<float>(source->width() * source->height());
+  }
+};
+
+TEST(GramMatrixNodes, TheCallbackChoosesAlphaForBothWays) {
+  Random random(7);
+  constexpr std::size_t kChannels = 5, kPixels = 12;
+  const auto x = images(random, 2, 4, 3, kChannels), g = images(random, 2, kChannels, 1, kChannels);
+  const auto node = NNGramMatrixCalculationNode::create(named("x"), 3.f);
+  EXPECT_EQ(node->alpha(), 3.f);
+  const auto callback = std::make_shared<PerPixel>();
+  node->setPropertyCallBack(callback);
+  const auto ends = node->trainingGraph(named("g"), nullptr);
+  ASSERT_EQ(ends.size(), 1u);
+  const auto r = runGraph({ends[0]->resultImage(), node->resultImage()}, {{"x", x}, {"g", g}});
+  EXPECT_EQ(callback->asked, 1);
+  const auto xs = read(x), gs = read(g);
+  for (std::size_t n = 0; n < 2; ++n)
+    for (std::size_t f = 0; f < kChannels; ++f) {
+      for (std::size_t c = 0; c < kChannels; ++c) {
+        double sum = 0;
+        for (std::size_t p = 0; p < kPixels; ++p)
+          sum += static_cast<double>(xs[(n * kPixels + p) * kChannels + f]) *
+                 static_cast<double>(xs[(n * kPixels + p) * kChannels + c]);
+        EXPECT_NEAR(r[1][(n * kChannels + f) * kChannels + c], sum / kPixels, 1e-5);
+      }
+      for (std::size_t p = 0; p < kPixels; ++p) {
+        double sum = 0;
+        for (std::size_t c = 0; c < kChannels; ++c)
+          sum +=
+              static_cast<double>(gs[(n * kChannels + f) * kChannels + c] + gs[(n * kChannels + c) * kChannels + f]) *
+              static_cast<double>(xs[(n * kPixels + p) * kChannels + c]);
+        EXPECT_NEAR(r[0][(n * kPixels + p) * kChannels + f], sum / kPixels, 1e-5);
+      }
+    }
+  EXPECT_THROW(NNGramMatrixCalculationGradientNode::create(named("g"), named("x"), nullptr), Error);
 }
 
 }  // namespace

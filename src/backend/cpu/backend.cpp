@@ -33,6 +33,7 @@ std::span<const Candidate<prim::Reduce>> listOf(const prim::Reduce&) { return re
 std::span<const Candidate<prim::Elementwise>> listOf(const prim::Elementwise&) { return elementwiseCandidates(); }
 std::span<const Candidate<prim::Copy>> listOf(const prim::Copy&) { return copyCandidates(); }
 std::span<const Candidate<prim::Resample>> listOf(const prim::Resample&) { return resampleCandidates(); }
+std::span<const Candidate<prim::Sample>> listOf(const prim::Sample&) { return sampleCandidates(); }
 std::span<const Candidate<prim::Fill>> listOf(const prim::Fill&) { return fillCandidates(); }
 std::span<const Candidate<prim::Random>> listOf(const prim::Random&) { return randomCandidates(); }
 std::span<const Candidate<prim::Loss>> listOf(const prim::Loss&) { return lossCandidates(); }

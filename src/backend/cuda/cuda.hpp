@@ -93,6 +93,7 @@ std::span<const Candidate<prim::Reduce>> reduceCandidates();
 std::span<const Candidate<prim::Elementwise>> elementwiseCandidates();
 std::span<const Candidate<prim::Copy>> copyCandidates();
 std::span<const Candidate<prim::Resample>> resampleCandidates();
+std::span<const Candidate<prim::Sample>> sampleCandidates();
 std::span<const Candidate<prim::Fill>> fillCandidates();
 std::span<const Candidate<prim::Random>> randomCandidates();
 std::span<const Candidate<prim::Loss>> lossCandidates();

@@ -167,6 +167,14 @@ MTL::Region Encoder::effectiveRegion(const MPS::Image& destination, const MPS::I
   const auto firstSource = static_cast<std::size_t>(oz);
   const std::size_t haveS = source.numberOfImages(), haveD = destination.numberOfImages();
   r.origin.z = clip.origin.z;
+  if (const std::size_t each = kernel_.doImagesPerSource(); each > 1) {
+    if (firstSource != 0 || clip.origin.z != 0 || clip.size.depth != kAll || haveD != haveS * each)
+      refuse("each source image gives " + std::to_string(each) + " images, the destination has " +
+             std::to_string(haveD) + " for " + std::to_string(haveS) + "; make it " + std::to_string(haveS * each) +
+             " and leave offset.z and clipRect's images at their defaults");
+    r.size.depth = haveS;
+    return r;
+  }
   if (firstSource > haveS || clip.origin.z > haveD)
     refuse("offset.z or clipRect.origin.z lies beyond the images there are");
   r.size.depth = clip.size.depth == kAll ? std::min(haveD - clip.origin.z, haveS - firstSource) : clip.size.depth;
@@ -287,7 +295,8 @@ void Encoder::encode(std::span<const Images> sources, const MPS::StateBatch& sta
     if (std::optional<Tensor> whole = joined(destinations)) {
       cutToRegion(whole->view);
       if (!batch)
-        whole->view.cut(0, static_cast<std::int64_t>(region.origin.z), static_cast<std::int64_t>(region.size.depth));
+        whole->view.cut(0, static_cast<std::int64_t>(region.origin.z),
+                        static_cast<std::int64_t>(region.size.depth * kernel_.doImagesPerSource()));
       call.destination = std::move(*whole);
       kernel_.doEncode(call);
     } else {

@@ -83,6 +83,8 @@ class CNNKernelBase : public Kernel {
   /// Size, format and offsets of a result made by the kernel itself, before states and a custom policy have their say.
   virtual Ref<ImageDescriptor> doDestinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
                                                             const std::vector<Ref<State>>& sourceStates);
+  /// How many result images one source image gives.
+  virtual std::size_t doImagesPerSource() const { return 1; }
   /// The result state of one encode, or null.
   virtual Ref<State> doResultState(const nn::StateRequest& request);
   virtual bool doIsResultStateReusedAcrossBatch() { return false; }

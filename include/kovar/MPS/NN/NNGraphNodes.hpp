@@ -11,4 +11,5 @@
 #include "kovar/MPS/NN/CNNUpsamplingNode.hpp"
 #include "kovar/MPS/NN/NNArithmeticNode.hpp"
 #include "kovar/MPS/NN/NNFilterNode.hpp"
+#include "kovar/MPS/NN/NNGramMatrixNode.hpp"
 #include "kovar/MPS/NN/NNReshapeNode.hpp"

@@ -113,6 +113,20 @@ struct ResampleParams {
 };
 cudaError_t runResample(const ResampleParams& p, cudaStream_t stream);
 
+// ---- Sampling
+// --------------------------------------------------------------------------------------------------------
+
+/// dst = src at y and x (one value a pixel) plus the starts, relative: plus the element's own position.
+struct SampleParams {
+  Strided src, y, x, dst;
+  std::int64_t dims[4];        ///< of dst
+  std::int64_t height, width;  ///< of src
+  std::int32_t startY, startX;
+  bool relative;
+  maths::SampleEdge edge;
+};
+cudaError_t runSample(const SampleParams& p, cudaStream_t stream);
+
 // ---- Pooling
 // ---------------------------------------------------------------------------------------------------------
 
