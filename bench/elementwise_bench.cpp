@@ -121,6 +121,21 @@ prim::Elementwise scaleShiftRelu() {
   return {program};
 }
 
+/// dst = op(a, b), clamped, and where the limits left it alone if `mask`.
+prim::Elementwise arithmetic(EwOp op, bool mask) {
+  prim::Program program;
+  program.push({.op = EwOp::Load, .dst = 0, .arg = 0});
+  program.push({.op = EwOp::Load, .dst = 1, .arg = 1});
+  program.push({.op = op, .dst = 0, .a = 0, .b = 1});
+  if (mask) {
+    program.push({.op = EwOp::InRange, .dst = 1, .a = 0, .p = {-0.1f, 0.1f}});
+    program.push({.op = EwOp::Store, .a = 1, .arg = 3});
+  }
+  program.push({.op = EwOp::Clamp, .dst = 0, .a = 0, .p = {-0.1f, 0.1f}});
+  program.push({.op = EwOp::Store, .a = 0, .arg = 2});
+  return {program};
+}
+
 View perChannel(const View& image) {
   View v = image;
   v.strides = {0, 0, 0, 1};
@@ -171,6 +186,11 @@ void addAll(int threads) {
   add("gelu", neuron(15, false, {}), {image, image});
   add("add_relu", addRelu(), {image, image, image});
   add("scale_shift_relu", scaleShiftRelu(), {image, perChannel(image), perChannel(image), image});
+  add("multiply_per_channel", arithmetic(EwOp::Mul, false), {image, perChannel(image), image});
+  add("multiply_masked", arithmetic(EwOp::Mul, true),
+      {image, image, image, View::image(DType::U8, 16, 112, 112, 64, 64)});
+  add("divide", arithmetic(EwOp::Div, false), {image, image, image});
+  add("compare", arithmetic(EwOp::Compare, false), {image, image, image});
   add("copy", prim::Copy{}, {image, image});
   add("copy_f32_f16", prim::Copy{}, {image, half});
   add("copy_f16_f32", prim::Copy{}, {half, image});
@@ -184,6 +204,14 @@ void addAll(int threads) {
   prim::Copy pad;
   pad.shift = {0, -1, -1, 0};
   add("pad_1", pad, {image, View::image(DType::F32, 16, 114, 114, 64, 64)});
+  pad.edge = prim::Edge::Mirror;
+  pad.shift = {0, -3, -3, 0};
+  const View framed = View::image(DType::F32, 16, 118, 118, 64, 64);
+  add("pad_mirror_3", pad, {image, framed});
+  pad.direction = prim::Direction::Data;
+  add("pad_mirror_3_gradient", pad, {framed, image});
+  pad.edge = prim::Edge::Zero;
+  add("pad_3_gradient", pad, {framed, image});
   add("fill", prim::Fill{0.5f}, {image});
   const View quarter = View::image(DType::F32, 16, 56, 56, 64, 64);
   add("max_2x2", pool(false, prim::PoolKind::Max, 2, 2, 0), {image, quarter});
@@ -215,6 +243,11 @@ void addAll(int threads) {
   add("upsample_bilinear_gradient", twice, {image, quarter});
   twice.kind = prim::ResampleKind::Nearest;
   add("upsample_nearest_gradient", twice, {image, quarter});
+  prim::Resample resize = aligned;
+  resize.y = resize.x = {0, 0, 112, 90};
+  add("resize_90", resize, {image, View::image(DType::F32, 16, 90, 90, 64, 64)});
+  View coordinate = View::image(DType::F32, 16, 112, 112, 1, 1);
+  add("grid_sample", prim::Sample{maths::SampleEdge::Zero, true}, {image, coordinate, coordinate, image});
   const View rows = View::contiguous(DType::F32, {16384, 1000}), tiny = View::contiguous(DType::F32, {1 << 20, 10});
   add("softmax_1000", prim::Softmax{}, {rows, rows});
   add("softmax_10", prim::Softmax{}, {tiny, tiny});

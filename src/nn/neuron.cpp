@@ -58,6 +58,8 @@ CNNNeuron::CNNNeuron(const Ref<MTL::Device>& device, const Ref<NNNeuronDescripto
       descriptor_(checked("CNNNeuron", neuronDescriptor)),
       slopes_(uploadSlopes(device, *descriptor_)) {}
 
+void CNNNeuron::moveSlopes() { slopes_ = uploadSlopes(device_, *descriptor_); }
+
 void CNNNeuron::doEncode(nn::Call& call) {
   nn::encodePointwise(call, slopeArgument(described() + ".encode", slopes_, call.destination),
                       [&](prim::Program& p) { p.push(neuronStep(*descriptor_, prim::EwOp::Neuron, 0, 1, 0)); });
@@ -69,6 +71,12 @@ CNNNeuronGradient::CNNNeuronGradient(const Ref<MTL::Device>& device, const Ref<N
     : CNNGradientKernel(device),
       descriptor_(checked("CNNNeuronGradient", neuronDescriptor)),
       slopes_(uploadSlopes(device, *descriptor_)) {}
+
+Ref<Kernel> CNNNeuronGradient::doCopy(const Ref<MTL::Device>& device) {
+  Ref<Kernel> copy = clone(*this, device);
+  static_cast<CNNNeuronGradient&>(*copy).slopes_ = uploadSlopes(device, *descriptor_);
+  return copy;
+}
 
 void CNNNeuronGradient::doEncode(nn::Call& call) {
   nn::encodePointwiseGradient(

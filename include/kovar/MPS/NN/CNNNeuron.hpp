@@ -25,10 +25,19 @@ class CNNNeuron : public CNNKernel {
  protected:
   void doEncode(nn::Call& call) override;
   Ref<State> doResultState(const nn::StateRequest& request) override;
-  Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return copyOf(*this, device); }
+  /// A clone of `original`'s own class, with the slopes on `device`.
+  template <class T>
+  static Ref<Kernel> copyOf(const T& original, const Ref<MTL::Device>& device) {
+    Ref<Kernel> copy = clone(original, device);
+    static_cast<CNNNeuron&>(*copy).moveSlopes();
+    return copy;
+  }
   const char* className() const override { return "CNNNeuron"; }
 
  private:
+  void moveSlopes();
+
   Ref<NNNeuronDescriptor> descriptor_;
   std::shared_ptr<rt::Storage> slopes_;  // of a PReLU, on the device
   friend class Kernel;
@@ -48,7 +57,7 @@ class CNNNeuronGradient : public CNNGradientKernel {
 
  protected:
   void doEncode(nn::Call& call) override;
-  Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override;
   const char* className() const override { return "CNNNeuronGradient"; }
 
  private:
@@ -65,84 +74,140 @@ class CNNNeuronLinear : public CNNNeuron {
  public:
   using CNNNeuron::CNNNeuron;
   CNNNeuronLinear(const Ref<MTL::Device>& device, float a, float b);
+
+ protected:
+  Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return copyOf(*this, device); }
+  friend class Kernel;
 };
 /// x for x >= 0, else a * x. Implements MPSCNNNeuronReLU.
 class CNNNeuronReLU : public CNNNeuron {
  public:
   using CNNNeuron::CNNNeuron;
   CNNNeuronReLU(const Ref<MTL::Device>& device, float a);
+
+ protected:
+  Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return copyOf(*this, device); }
+  friend class Kernel;
 };
 /// As ReLU with one slope per feature channel. Implements MPSCNNNeuronPReLU.
 class CNNNeuronPReLU : public CNNNeuron {
  public:
   using CNNNeuron::CNNNeuron;
   CNNNeuronPReLU(const Ref<MTL::Device>& device, const float* a, std::size_t count);
+
+ protected:
+  Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return copyOf(*this, device); }
+  friend class Kernel;
 };
 /// 1 / (1 + exp(-x)). Implements MPSCNNNeuronSigmoid.
 class CNNNeuronSigmoid : public CNNNeuron {
  public:
   using CNNNeuron::CNNNeuron;
   explicit CNNNeuronSigmoid(const Ref<MTL::Device>& device);
+
+ protected:
+  Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return copyOf(*this, device); }
+  friend class Kernel;
 };
 /// a * x + b, clamped to 0..1. Implements MPSCNNNeuronHardSigmoid.
 class CNNNeuronHardSigmoid : public CNNNeuron {
  public:
   using CNNNeuron::CNNNeuron;
   CNNNeuronHardSigmoid(const Ref<MTL::Device>& device, float a, float b);
+
+ protected:
+  Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return copyOf(*this, device); }
+  friend class Kernel;
 };
 /// a * tanh(b * x). Implements MPSCNNNeuronTanH.
 class CNNNeuronTanH : public CNNNeuron {
  public:
   using CNNNeuron::CNNNeuron;
   CNNNeuronTanH(const Ref<MTL::Device>& device, float a, float b);
+
+ protected:
+  Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return copyOf(*this, device); }
+  friend class Kernel;
 };
 /// abs(x). Implements MPSCNNNeuronAbsolute.
 class CNNNeuronAbsolute : public CNNNeuron {
  public:
   using CNNNeuron::CNNNeuron;
   explicit CNNNeuronAbsolute(const Ref<MTL::Device>& device);
+
+ protected:
+  Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return copyOf(*this, device); }
+  friend class Kernel;
 };
 /// a * log(1 + exp(b * x)). Implements MPSCNNNeuronSoftPlus.
 class CNNNeuronSoftPlus : public CNNNeuron {
  public:
   using CNNNeuron::CNNNeuron;
   CNNNeuronSoftPlus(const Ref<MTL::Device>& device, float a, float b);
+
+ protected:
+  Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return copyOf(*this, device); }
+  friend class Kernel;
 };
 /// x / (1 + abs(x)). Implements MPSCNNNeuronSoftSign.
 class CNNNeuronSoftSign : public CNNNeuron {
  public:
   using CNNNeuron::CNNNeuron;
   explicit CNNNeuronSoftSign(const Ref<MTL::Device>& device);
+
+ protected:
+  Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return copyOf(*this, device); }
+  friend class Kernel;
 };
 /// x for x >= 0, else a * (exp(x) - 1). Implements MPSCNNNeuronELU.
 class CNNNeuronELU : public CNNNeuron {
  public:
   using CNNNeuron::CNNNeuron;
   CNNNeuronELU(const Ref<MTL::Device>& device, float a);
+
+ protected:
+  Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return copyOf(*this, device); }
+  friend class Kernel;
 };
 /// ReLU with slope a, capped at b. Implements MPSCNNNeuronReLUN.
 class CNNNeuronReLUN : public CNNNeuron {
  public:
   using CNNNeuron::CNNNeuron;
   CNNNeuronReLUN(const Ref<MTL::Device>& device, float a, float b);
+
+ protected:
+  Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return copyOf(*this, device); }
+  friend class Kernel;
 };
 /// (a * x + b) raised to c. Implements MPSCNNNeuronPower.
 class CNNNeuronPower : public CNNNeuron {
  public:
   using CNNNeuron::CNNNeuron;
   CNNNeuronPower(const Ref<MTL::Device>& device, float a, float b, float c);
+
+ protected:
+  Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return copyOf(*this, device); }
+  friend class Kernel;
 };
 /// c raised to (a * x + b); c = -1 stands for e. Implements MPSCNNNeuronExponential.
 class CNNNeuronExponential : public CNNNeuron {
  public:
   using CNNNeuron::CNNNeuron;
   CNNNeuronExponential(const Ref<MTL::Device>& device, float a, float b, float c);
+
+ protected:
+  Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return copyOf(*this, device); }
+  friend class Kernel;
 };
 /// Logarithm to base c of (a * x + b); c = -1 stands for e. Implements MPSCNNNeuronLogarithm.
 class CNNNeuronLogarithm : public CNNNeuron {
  public:
   using CNNNeuron::CNNNeuron;
   CNNNeuronLogarithm(const Ref<MTL::Device>& device, float a, float b, float c);
+
+ protected:
+  Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return copyOf(*this, device); }
+  friend class Kernel;
 };
 
 }  // namespace kovar::MPS
