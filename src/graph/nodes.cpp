@@ -194,9 +194,11 @@ std::unique_ptr<GraphLayer> CNNDropoutGradientNode::doMakeLayer(const Ref<MTL::D
 
 namespace {
 
+/// K: CNNLoss or CNNYOLOLoss.
+template <class K>
 class LossLayer final : public GraphLayer {
  public:
-  explicit LossLayer(Ref<CNNLoss> kernel) : loss_(std::move(kernel)) {}
+  explicit LossLayer(Ref<K> kernel) : loss_(std::move(kernel)) {}
   void build(nn::GraphBuild&) override {}
   ImageBatch encode(nn::LayerCall& call) override {
     CNNLossLabelsBatch labels;
@@ -216,7 +218,7 @@ class LossLayer final : public GraphLayer {
   CNNKernelBase* kernel() override { return loss_.get(); }
 
  private:
-  Ref<CNNLoss> loss_;
+  Ref<K> loss_;
 };
 
 }  // namespace
@@ -227,7 +229,22 @@ CNNLossNode::CNNLossNode(const Ref<NNImageNode>& source, const Ref<CNNLossDescri
 }
 Ref<NNLabelsNode> CNNLossNode::inputLabels() const { return std::static_pointer_cast<NNLabelsNode>(sourceStates_[0]); }
 std::unique_ptr<GraphLayer> CNNLossNode::doMakeLayer(const Ref<MTL::Device>& d) {
-  return std::make_unique<LossLayer>(std::make_shared<CNNLoss>(d, descriptor_));
+  return std::make_unique<LossLayer<CNNLoss>>(std::make_shared<CNNLoss>(d, descriptor_));
+}
+
+CNNYOLOLossNode::CNNYOLOLossNode(const Ref<NNImageNode>& source, const Ref<CNNYOLOLossDescriptor>& lossDescriptor)
+    : NNFilterNode({source}, {std::make_shared<NNLabelsNode>()}), descriptor_(lossDescriptor) {
+  if (!lossDescriptor) base::raise("CNNYOLOLossNode: lossDescriptor is null");
+}
+Ref<CNNYOLOLossNode> CNNYOLOLossNode::create(const Ref<NNImageNode>& source,
+                                             const Ref<CNNYOLOLossDescriptor>& lossDescriptor) {
+  return std::make_shared<CNNYOLOLossNode>(source, lossDescriptor);
+}
+Ref<NNLabelsNode> CNNYOLOLossNode::inputLabels() const {
+  return std::static_pointer_cast<NNLabelsNode>(sourceStates_[0]);
+}
+std::unique_ptr<GraphLayer> CNNYOLOLossNode::doMakeLayer(const Ref<MTL::Device>& d) {
+  return std::make_unique<LossLayer<CNNYOLOLoss>>(std::make_shared<CNNYOLOLoss>(d, descriptor_));
 }
 
 }  // namespace kovar::MPS

@@ -203,6 +203,30 @@ struct Loss {
   bool operator==(const Loss&) const = default;
 };
 
+/// One of the element-wise losses that the anchor-box loss is made of; fields as Loss has them.
+struct YoloTerm {
+  std::uint8_t type = 1;
+  float weight = 1.f, labelSmoothing = 0.f, epsilon = 1e-7f, delta = 1.f;
+  std::int32_t numberOfClasses = 1;
+  bool operator==(const YoloTerm&) const = default;
+};
+
+/// Loss over anchor boxes and its gradient. The channels of anchor a are x, y, w, h, confidence and class scores, from
+/// a c / anchors on, in src, labels, weights and diffSrc alike. An anchor whose size fits the label's box best, or by
+/// more than minForPresence, holds the object; one that fits by less than maxForAbsence holds none; the others do not
+/// count.
+///   src[n,y,x,c], labels[n,y,x,c], [weights if weights], loss, diffSrc[n,y,x,c], anchors f32 [anchors, 2]
+/// loss is [n,1,1,1] when reduced, else [n,y,x,c].
+struct Yolo {
+  YoloTerm xy, wh, confidence, classes;
+  LossReduction reduction = LossReduction::Sum;
+  bool acrossBatch = false, weights = false, rescore = true;
+  float scaleXY = 10.f, scaleWH = 10.f, scaleNoObject = 5.f, scaleObject = 100.f, scaleClass = 2.f;
+  float minForPresence = 0.7f, maxForAbsence = 0.3f;
+  std::int32_t anchors = 1;
+  bool operator==(const Yolo&) const = default;
+};
+
 enum class NormTask : std::uint8_t { Statistics, Apply, Normalize, Sums, Data, Gradient };
 
 /// Normalization with the mean and the variance (of all values, biased) of a region:

@@ -76,6 +76,18 @@ void fields(const Loss& d, F&& f) {
   f("classes", d.numberOfClasses);
 }
 template <class F>
+void fields(const YoloTerm& d, F&& f) {
+  f("type", d.type), f("weight", d.weight), f("smoothing", d.labelSmoothing), f("epsilon", d.epsilon);
+  f("delta", d.delta), f("classes", d.numberOfClasses);
+}
+template <class F>
+void fields(const Yolo& d, F&& f) {
+  for (const YoloTerm* term : {&d.xy, &d.wh, &d.confidence, &d.classes}) fields(*term, f);
+  f("reduction", d.reduction), f("acrossBatch", d.acrossBatch), f("weights", d.weights), f("rescore", d.rescore);
+  for (const float scale : {d.scaleXY, d.scaleWH, d.scaleNoObject, d.scaleObject, d.scaleClass}) f("scale", scale);
+  f("present", d.minForPresence), f("absent", d.maxForAbsence), f("anchors", d.anchors);
+}
+template <class F>
 void fields(const Step& d, F&& f) {
   f("kind", d.kind), f("clip", d.clip), f("reg", d.regularization);
 }
@@ -154,9 +166,9 @@ std::string Program::text() const {
 }
 
 const char* familyOf(const Prim& prim) {
-  static constexpr const char* kNames[] = {"conv", "matmul",    "pool",   "softmax", "reduce", "elementwise",
-                                           "copy", "resample",  "fill",   "random",  "loss",   "step",
-                                           "norm", "localNorm", "sample", "call"};
+  static constexpr const char* kNames[] = {"conv", "matmul",   "pool",      "softmax", "reduce", "elementwise",
+                                           "copy", "resample", "fill",      "random",  "loss",   "yolo",
+                                           "step", "norm",     "localNorm", "sample",  "call"};
   static_assert(std::size(kNames) == std::variant_size_v<Prim>);
   return kNames[prim.index()];
 }

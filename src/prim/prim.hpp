@@ -12,8 +12,8 @@
 
 namespace kovar::prim {
 
-using Prim = std::variant<Conv, Matmul, Pool, Softmax, Reduce, Elementwise, Copy, Resample, Fill, Random, Loss, Step,
-                          Norm, LocalNorm, Sample, Call>;
+using Prim = std::variant<Conv, Matmul, Pool, Softmax, Reduce, Elementwise, Copy, Resample, Fill, Random, Loss, Yolo,
+                          Step, Norm, LocalNorm, Sample, Call>;
 
 /// Short name of the family, e.g. "conv".
 const char* familyOf(const Prim& prim);

@@ -401,6 +401,28 @@ Status check(const Loss& d, const Checker& c) {
   return {};
 }
 
+Status check(const Yolo& d, const Checker& c) {
+  KOVAR_TRY(c.count(d.weights ? 6 : 5));
+  if (d.reduction > LossReduction::SumByNonZeroWeights) return c.fail("reduction is not a known one");
+  KOVAR_TRY(c.rank(0, "src", 4));
+  const std::int64_t channels = c[0].dim(3);
+  if (d.anchors < 1 || channels % d.anchors != 0 || channels / d.anchors < 6)
+    return c.fail("src is " + c[0].text() + ": " + std::to_string(channels) + " channels do not give " +
+                  std::to_string(d.anchors) + " anchors of at least 6 channels each");
+  KOVAR_TRY(c.sameDims(1, "labels", 0, "src"));
+  std::size_t i = 2;
+  if (d.weights) KOVAR_TRY(c.broadcastDims(i++, "weights", 0, "src"));
+  if (d.reduction == LossReduction::None)
+    KOVAR_TRY(c.sameDims(i, "loss", 0, "src"));
+  else
+    KOVAR_TRY(c.dims(i, "loss", {d.acrossBatch && c[i].dim(0) == 1 ? 1 : c[0].dim(0), 1, 1, 1}));
+  KOVAR_TRY(c.written(i, "loss"));
+  KOVAR_TRY(c.sameDims(i + 1, "diffSrc", 0, "src"));
+  KOVAR_TRY(c.written(i + 1, "diffSrc"));
+  KOVAR_TRY(c.dims(i + 2, "anchors", {d.anchors, 2}));
+  return c.type(i + 2, "anchors", DType::F32);
+}
+
 Status check(const Step& d, const Checker& c) {
   if (d.kind > StepKind::AmsGrad) return c.fail("kind is not a known optimizer");
   const std::size_t wanted = 3 + statesOf(d.kind);

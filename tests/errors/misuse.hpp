@@ -20,6 +20,8 @@ struct Misuse {
 std::vector<Misuse> normalizationMisuses();
 /// Those of pooling, upsampling and reductions.
 std::vector<Misuse> shapeMisuses();
+/// Those of the anchor-box loss and of losses over images.
+std::vector<Misuse> lossMisuses();
 /// Those of arithmetic.
 std::vector<Misuse> arithmeticMisuses();
 /// Those of reshape, padding, slice and concatenation.

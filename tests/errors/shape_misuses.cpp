@@ -47,6 +47,40 @@ std::vector<Misuse> shapeMisuses() {
          MPS::CNNUpsamplingBilinearGradientNode::create(node, node, nullptr, 1.5, 2);
        },
        "CNNUpsamplingBilinearGradientNode: scale factor 1.500000; it must be a whole number from 1 to 1048576"},
+      {"reduction of nothing",
+       [] {
+         MPS::NNReduceRowMax kernel(device());
+         kernel.setClipRectSource({{4, 0, 0}, {1, 1, 1}});
+         kernel.encode(commands(), image(4, 4, 4), image(1, 4, 4));
+       },
+       "NNReduceRowMax.clipRectSource: it holds no pixel of the source"},
+      {"reduction of nothing, sized",
+       [] {
+         MPS::NNReduceColumnMin kernel(device());
+         kernel.setClipRectSource({{0, 9, 0}, {1, 1, 1}});
+         kernel.destinationImageDescriptor({image(4, 5, 4)}, {});
+       },
+       "NNReduceColumnMin.clipRectSource: it holds no pixel of a source of 4 x 5 pixels and 1 images"},
+      {"weights of another size",
+       [] {
+         MPS::NNReduceFeatureChannelsAndWeightsMean kernel(device());
+         kernel.encode(commands(), image(4, 4, 4), image(4, 3, 4), image(4, 4, 1));
+       },
+       "NNReduceFeatureChannelsAndWeightsMean.encode: 4 x 4 values and 4 x 3 weights; their parts must be of one size"},
+      {"weights of other channels",
+       [] {
+         MPS::NNReduceFeatureChannelsAndWeightsSum kernel(device());
+         kernel.encode(commands(), image(4, 4, 4), image(4, 4, 8), image(4, 4, 1));
+       },
+       "NNReduceFeatureChannelsAndWeightsSum.encode: the primary source gives 4 feature channels, the secondary 8; "
+       "each "
+       "value takes one weight"},
+      {"base of the reduction nodes",
+       [] {
+         const auto node = MPS::NNImageNode::create(std::make_shared<MPS::NamedHandle>("x"));
+         MPS::NNGraph::graph(device(), MPS::NNUnaryReductionNode::create(node)->resultImage(), true);
+       },
+       "NNUnaryReductionNode: the base class computes nothing; use a subclass, such as NNReductionRowMeanNode"},
   };
 }
 

@@ -233,6 +233,50 @@ TEST(Examples, ResizeShrinksThePictureAndTurnsItUpsideDown) {
   }
 }
 
+TEST(Examples, ReductionsFindTheBrightestRowAndTheStrongestChannels) {
+  const Ended ended = run("reductions", cat());
+  ASSERT_EQ(ended.status, 0) << ended.said;
+  const Picture photo = read(cat());
+  ASSERT_EQ(photo.channels, 3);
+  std::array<std::size_t, 3> pixels{};
+  std::vector<double> rows;
+  for (int y = 0; y < photo.height; ++y) {
+    double sum = 0;
+    for (int x = 0; x < photo.width; ++x) {
+      const auto* p = &photo.pixels[static_cast<std::size_t>((y * photo.width + x) * 3)];
+      sum += (p[0] + p[1] + p[2]) / (3 * 255.0);
+      ++pixels[p[0] >= p[1] && p[0] >= p[2] ? 0u : p[1] >= p[2] ? 1u : 2u];
+    }
+    rows.push_back(sum / photo.width);
+  }
+  std::array<char, 96> line;
+  const auto best = std::max_element(rows.begin(), rows.end());
+  std::snprintf(line.data(), line.size(), "row %td is the brightest: ", best - rows.begin());
+  EXPECT_THAT(ended.said, HasSubstr(line.data()));
+  std::snprintf(line.data(), line.size(), "red %zu, green %zu, blue %zu\n", pixels[0], pixels[1], pixels[2]);
+  EXPECT_THAT(ended.said, HasSubstr(line.data()));
+}
+
+TEST(Examples, DetectionFindsTheBox) {
+  const Ended ended = run("detection", "");
+  ASSERT_EQ(ended.status, 0) << ended.said;
+  double first = 0, x = 0, y = 0, w = 0, h = 0;
+  int kind = -1;
+  ASSERT_EQ(std::sscanf(ended.said.c_str(), "step 0: loss %lf", &first), 1) << ended.said;
+  const std::size_t last = ended.said.find("step 400: loss "), box = ended.said.find("box at ");
+  ASSERT_NE(last, std::string::npos) << ended.said;
+  ASSERT_NE(box, std::string::npos) << ended.said;
+  EXPECT_LT(std::atof(ended.said.c_str() + last + 15), first / 10);
+  ASSERT_EQ(
+      std::sscanf(ended.said.c_str() + box, "box at %lf, %lf of %lf x %lf cells, class %d", &x, &y, &w, &h, &kind), 5)
+      << ended.said;
+  EXPECT_NEAR(x, 0.5, 0.05);
+  EXPECT_NEAR(y, 0.25, 0.05);
+  EXPECT_NEAR(w, 1.5, 0.05);
+  EXPECT_NEAR(h, 0.8, 0.05);
+  EXPECT_EQ(kind, 1);
+}
+
 TEST(Examples, DigitClassifierLearns) {
   const Ended ended = run("digit_classifier", std::string(KOVAR_SOURCE_DIR) + "/data/mnist 40");
   ASSERT_EQ(ended.status, 0) << ended.said;

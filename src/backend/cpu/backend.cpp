@@ -37,6 +37,7 @@ std::span<const Candidate<prim::Sample>> listOf(const prim::Sample&) { return sa
 std::span<const Candidate<prim::Fill>> listOf(const prim::Fill&) { return fillCandidates(); }
 std::span<const Candidate<prim::Random>> listOf(const prim::Random&) { return randomCandidates(); }
 std::span<const Candidate<prim::Loss>> listOf(const prim::Loss&) { return lossCandidates(); }
+std::span<const Candidate<prim::Yolo>> listOf(const prim::Yolo&) { return yoloCandidates(); }
 std::span<const Candidate<prim::Step>> listOf(const prim::Step&) { return stepCandidates(); }
 std::span<const Candidate<prim::Norm>> listOf(const prim::Norm&) { return normCandidates(); }
 std::span<const Candidate<prim::LocalNorm>> listOf(const prim::LocalNorm&) { return localNormCandidates(); }

@@ -52,6 +52,7 @@ std::span<const Candidate<prim::Sample>> sampleCandidates();
 std::span<const Candidate<prim::Fill>> fillCandidates();
 std::span<const Candidate<prim::Random>> randomCandidates();
 std::span<const Candidate<prim::Loss>> lossCandidates();
+std::span<const Candidate<prim::Yolo>> yoloCandidates();
 std::span<const Candidate<prim::Step>> stepCandidates();
 std::span<const Candidate<prim::Norm>> normCandidates();
 std::span<const Candidate<prim::LocalNorm>> localNormCandidates();

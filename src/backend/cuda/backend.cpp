@@ -60,6 +60,8 @@ std::span<const Candidate<prim::Sample>> listOf(const prim::Sample&) { return sa
 std::span<const Candidate<prim::Fill>> listOf(const prim::Fill&) { return fillCandidates(); }
 std::span<const Candidate<prim::Random>> listOf(const prim::Random&) { return randomCandidates(); }
 std::span<const Candidate<prim::Loss>> listOf(const prim::Loss&) { return lossCandidates(); }
+// The anchor-box loss runs on the processor only: a list that holds one is refused when it is planned.
+std::span<const Candidate<prim::Yolo>> listOf(const prim::Yolo&) { return {}; }
 std::span<const Candidate<prim::Step>> listOf(const prim::Step&) { return stepCandidates(); }
 std::span<const Candidate<prim::Norm>> listOf(const prim::Norm&) { return normCandidates(); }
 std::span<const Candidate<prim::LocalNorm>> listOf(const prim::LocalNorm&) { return localNormCandidates(); }

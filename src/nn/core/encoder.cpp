@@ -307,6 +307,9 @@ void Encoder::encode(std::span<const Images> sources, const MPS::StateBatch& sta
       for (std::size_t i = 0; call.destinationWritten && i < count; ++i) {
         Tensor to{Access::storage(*destinations[i]), Access::view(*destinations[i])};
         cutToRegion(to.view);
+        // A kernel may leave the end of the region as it was.
+        to.view.cut(1, 0, call.destination.h());
+        to.view.cut(2, 0, call.destination.w());
         list_.op(prim::Copy{}, {call.destination.slice(0, static_cast<std::int64_t>(i), 1).read(), to.write()});
       }
     }

@@ -6,6 +6,10 @@
 
 #include "kovar/MPS/NN/CNNKernel.hpp"
 
+namespace kovar::nn {
+struct LabelAccess;
+}
+
 namespace kovar::MPS {
 
 /// Which loss, how its value is reduced, and its constants. Kernels copy it. Implements MPSCNNLossDescriptor.
@@ -111,7 +115,7 @@ class CNNLossLabels final : public State {
 
   Ref<Image> lossImage_, labelsImage_, weightsImage_;
   bool hasWeights_ = false;
-  friend class CNNLoss;
+  friend struct nn::LabelAccess;
   friend struct nn::Access;
 };
 using CNNLossLabelsBatch = Batch<CNNLossLabels>;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kovar/MPS/NN/CNNLoss.hpp"
+#include "kovar/MPS/NN/CNNYOLOLoss.hpp"
 #include "kovar/MPS/NN/NNFilterNode.hpp"
 
 namespace kovar::MPS {
@@ -26,6 +27,24 @@ class CNNLossNode : public NNFilterNode {
 
  private:
   Ref<CNNLossDescriptor> descriptor_;
+};
+
+/// Graph stage of CNNYOLOLoss: its result is the gradient, the loss goes into the labels' lossImage. Implements
+/// MPSCNNYOLOLossNode.
+class CNNYOLOLossNode : public NNFilterNode {
+ public:
+  CNNYOLOLossNode(const Ref<NNImageNode>& source, const Ref<CNNYOLOLossDescriptor>& lossDescriptor);
+  static Ref<CNNYOLOLossNode> create(const Ref<NNImageNode>& source, const Ref<CNNYOLOLossDescriptor>& lossDescriptor);
+  /// Its handle is among the graph's sourceStateHandles.
+  Ref<NNLabelsNode> inputLabels() const;
+
+ protected:
+  std::unique_ptr<nn::GraphLayer> doMakeLayer(const Ref<MTL::Device>& device) override;
+  bool doIsItsOwnGradient() const override { return true; }
+  const char* className() const override { return "CNNYOLOLossNode"; }
+
+ private:
+  Ref<CNNYOLOLossDescriptor> descriptor_;
 };
 
 }  // namespace kovar::MPS

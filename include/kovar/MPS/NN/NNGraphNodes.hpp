@@ -12,4 +12,6 @@
 #include "kovar/MPS/NN/NNArithmeticNode.hpp"
 #include "kovar/MPS/NN/NNFilterNode.hpp"
 #include "kovar/MPS/NN/NNGramMatrixNode.hpp"
+#include "kovar/MPS/NN/NNLossNode.hpp"
+#include "kovar/MPS/NN/NNReduceNode.hpp"
 #include "kovar/MPS/NN/NNReshapeNode.hpp"
