@@ -5,6 +5,7 @@
 
 #include "kovar/MPS/NN/NNReduce.hpp"
 #include "nn_case.hpp"
+#include "support/golden.hpp"
 
 namespace kovar::test {
 namespace {
@@ -250,6 +251,44 @@ TEST(NnReduceBinary, MatchesPlainLoops) {
         }
     EXPECT_TRUE(matches(tensorOf(destination), expected, Format::Float32, {2e-6, 1e-37}));
   });
+}
+
+TEST(NnReduce, MatchesPyTorch) {
+  int compared = 0;
+  for (const GoldenCase& g : readGolden(KOVAR_SOURCE_DIR "/tests/golden/ops/reductions.txt")) {
+    SCOPED_TRACE(g.name);
+    const Tensor& s = g.tensor("source");
+    const auto expect = [&](MPS::CNNKernel& kernel, const char* what) {
+      const Tensor& wanted = g.tensor(what);
+      const auto y = imageOf(Tensor(wanted.n, wanted.h, wanted.w, wanted.c, 9.0));
+      runOnCpu([&](const auto& buffer) { kernel.encode(buffer, imageOf(s), y); });
+      const Tensor got = tensorOf(*y);
+      for (std::size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got.v[i], wanted.v[i], 2e-6) << what << i;
+      ++compared;
+    };
+    const Axis axis = g.word("axis") == "row" ? Axis::Row : g.word("axis") == "column" ? Axis::Column : Axis::Channels;
+    expect(*kernelOf(axis, Kind::Min), "min");
+    expect(*kernelOf(axis, Kind::Max), "max");
+    expect(*kernelOf(axis, Kind::Mean), "mean");
+    expect(*kernelOf(axis, Kind::Sum), "sum");
+    if (axis != Axis::Channels) continue;
+    expect(*kernelOf(axis, Kind::ArgumentMin), "argmin");
+    expect(*kernelOf(axis, Kind::ArgumentMax), "argmax");
+    const auto weighted = [&](MPS::NNReduceBinary& kernel, const char* what) {
+      const Tensor& wanted = g.tensor(what);
+      const auto y = imageOf(Tensor(wanted.n, wanted.h, wanted.w, 1, 9.0));
+      runOnCpu([&](const auto& buffer) { kernel.encode(buffer, imageOf(s), imageOf(g.tensor("weights")), y); });
+      const Tensor got = tensorOf(*y);
+      for (std::size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got.v[i], wanted.v[i], 4e-6) << what << i;
+      ++compared;
+    };
+    MPS::NNReduceFeatureChannelsAndWeightsMean mean(cpuDevice());
+    MPS::NNReduceFeatureChannelsAndWeightsSum sum(cpuDevice()), byNonZero(cpuDevice(), true);
+    weighted(mean, "weightedMean");
+    weighted(sum, "weightedSum");
+    weighted(byNonZero, "byNonZero");
+  }
+  EXPECT_EQ(compared, 12 * 4 + 4 * 5);
 }
 
 TEST(NnReduceBinary, TellsWhatItIs) {
