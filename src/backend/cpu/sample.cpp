@@ -45,6 +45,20 @@ namespace kovar::cpu {
 namespace HWY_NAMESPACE {
 namespace {
 
+/// out = the sum of kCount weighted pixels, in their order.
+template <int kCount>
+HWY_INLINE void weigh(const std::array<const float*, 4>& pixels, const std::array<float, 4>& weights,
+                      std::int64_t channels, float* out) {
+  Floats w[kCount];
+  for (int k = 0; k < kCount; ++k) w[k] = Floats(weights[static_cast<std::size_t>(k)]);
+  for (std::int64_t c = 0; c < channels; c += kLanes) {
+    const std::int64_t part = channels - c < kLanes ? channels - c : 0;
+    Floats sum = w[0] * loadLanes(pixels[0] + c, part);
+    for (int k = 1; k < kCount; ++k) sum = m::fma(w[k], loadLanes(pixels[static_cast<std::size_t>(k)] + c, part), sum);
+    storeLanes(sum, out + c, part);
+  }
+}
+
 /// Result rows [begin, end) of all images' rows. room: two rows of coordinates, then five of channels.
 void sampleRows(const SampleRun& run, std::int64_t begin, std::int64_t end, float* room) {
   const prim::View &src = run.views[0], &dst = run.views[3];
@@ -82,16 +96,16 @@ void sampleRows(const SampleRun& run, std::int64_t begin, std::int64_t end, floa
       add(ty.second, tx.second, ty.after * tx.after);
       const bool direct = isFloatRun(dst.dtype, run.channelStep(3));
       float* const out = direct ? reinterpret_cast<float*>(run.at(3, n, y, x)) : sums;
-      for (std::int64_t c = 0; c < channels; c += kLanes) {
-        const std::int64_t part = channels - c < kLanes ? channels - c : 0;
-        Floats sum(0.f);
-        for (int k = 0; k < count; ++k) {
-          const Floats value = loadLanes(pixels[static_cast<std::size_t>(k)] + c, part);
-          const Floats weight(weights[static_cast<std::size_t>(k)]);
-          sum = k == 0 ? weight * value : m::fma(weight, value, sum);
-        }
-        storeLanes(sum, out + c, part);
-      }
+      if (count == 4)
+        weigh<4>(pixels, weights, channels, out);
+      else if (count == 3)  // a product of two weights may vanish
+        weigh<3>(pixels, weights, channels, out);
+      else if (count == 2)
+        weigh<2>(pixels, weights, channels, out);
+      else if (count == 1)
+        weigh<1>(pixels, weights, channels, out);
+      else
+        std::fill_n(out, channels, 0.f);
       if (!direct) storeRow(dst.dtype, out, channels, run.at(3, n, y, x), run.channelStep(3));
     }
   }
