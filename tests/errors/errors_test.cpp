@@ -536,8 +536,8 @@ TEST(Errors, EveryWrongUseGivesItsMessage) {
   const base::io::TemporaryFolder folder;
   std::set<std::string> names;
   std::vector<Misuse> table = misuses(folder);
-  for (auto* more : {normalizationMisuses, shapeMisuses, lossMisuses, arithmeticMisuses, reshapeMisuses, lossMisuses,
-                     resizeMisuses, convolutionMisuses})
+  for (auto* more : {normalizationMisuses, shapeMisuses, lossMisuses, arithmeticMisuses, reshapeMisuses, resizeMisuses,
+                     convolutionMisuses})
     for (Misuse& m : more()) table.push_back(std::move(m));
   EXPECT_GE(table.size(), 100u);
   for (const Misuse& m : table) {
