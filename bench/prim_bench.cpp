@@ -117,6 +117,19 @@ void addConv(std::vector<Problem>& list, const std::string& name, long n, long s
   }
 }
 
+/// "operations" are those of the float32 convolution of the same shape.
+void addBinaryConv(std::vector<Problem>& list, const std::string& name, long n, long size, long ci, long co,
+                   int kernel) {
+  prim::BinaryConv conv;
+  conv.y = conv.x = {kernel, 1, 1, kernel / 2};
+  list.push_back({name + " n" + std::to_string(n),
+                  conv,
+                  {image(n, size, size, ci), View::contiguous(DType::U32, {co, kernel, kernel, (ci + 31) / 32}),
+                   image(n, size, size, co)},
+                  2.0 * static_cast<double>(n * size * size * co) * static_cast<double>(ci * kernel * kernel),
+                  1});
+}
+
 /// What a memory-bound operation is measured by; "operations" are bytes read and written.
 void addCopy(std::vector<Problem>& list, const std::string& name, long n, long size, long c) {
   const View v = image(n, size, size, c);
@@ -152,6 +165,7 @@ std::vector<Problem> problems() {
     addConv(list, "conv1x1_1024_256_14", n, 14, 1024, 256, 1, 1, 0, 1, n == 16);
     addConv(list, "conv3x3_512_512_7", n, 7, 512, 512, 3, 1, 1, 1, n == 16);
     addConv(list, "conv3x3_256_256_28", n, 28, 256, 256, 3, 1, 1, 1, false);
+    addBinaryConv(list, "binary3x3_256_256_28", n, 28, 256, 256, 3);
     addConv(list, "dw3x3s2_96_112", n, 112, 96, 96, 3, 2, 1, 96, n == 16);
     addConv(list, "dw3x3_96_112", n, 112, 96, 96, 3, 1, 1, 96, n == 16);
     addCopy(list, "copy_96_112", n, 112, 96);

@@ -12,9 +12,8 @@
 
 namespace kovar::nn {
 
-/// Window, stride, dilation and groups of the cell's descriptor; no padding yet.
-inline prim::Conv convOf(const WeightsCell& cell) {
-  const MPS::CNNConvolutionDescriptor& d = cell.descriptor();
+/// Window, stride and dilation of a descriptor; no padding yet.
+inline prim::Conv windowsOf(const MPS::CNNConvolutionDescriptor& d) {
   const auto axis = [](std::size_t kernel, std::size_t stride, std::size_t dilation) {
     return prim::Window{static_cast<std::int32_t>(kernel), static_cast<std::int32_t>(stride),
                         static_cast<std::int32_t>(dilation), 0};
@@ -22,6 +21,11 @@ inline prim::Conv convOf(const WeightsCell& cell) {
   prim::Conv conv;
   conv.y = axis(d.kernelHeight(), d.strideInPixelsY(), d.dilationRateY());
   conv.x = axis(d.kernelWidth(), d.strideInPixelsX(), d.dilationRateX());
+  return conv;
+}
+/// The same with the groups of the cell.
+inline prim::Conv convOf(const WeightsCell& cell) {
+  prim::Conv conv = windowsOf(cell.descriptor());
   conv.groups = static_cast<std::int32_t>(cell.shape().groups);
   return conv;
 }
@@ -56,6 +60,10 @@ inline void requireChannels(const MPS::Kernel& who, const char* what, std::size_
 /// Channel C * (scale * row + column) + c of `blocks` goes to channel c of pixel (column, row) of the block of
 /// scale x scale pixels; blocks that reach beyond the destination are cut off.
 void spreadBlocks(Recorder& list, const Tensor& blocks, std::int64_t scale, const Tensor& destination);
+
+/// A fully connected layer's kernel is as large as its source, its result one pixel.
+void requireWindow(const MPS::Kernel& who, const ConvolutionShape& shape, const Tensor& source);
+void requireOnePixel(const MPS::Kernel& who, const char* what, const Tensor& t);
 
 /// The buffers that weight gradients of one encode go into.
 struct GradientSums {

@@ -5,6 +5,24 @@
 
 #include "nn/convolution_geometry.hpp"
 
+namespace kovar::nn {
+
+void requireWindow(const MPS::Kernel& who, const ConvolutionShape& shape, const Tensor& source) {
+  if (source.h() == shape.kernelHeight && source.w() == shape.kernelWidth) return;
+  base::raise(Access::described(who) + ".encode: the source is " + std::to_string(source.w()) + " x " +
+              std::to_string(source.h()) + " pixels, the kernel " + std::to_string(shape.kernelWidth) + " x " +
+              std::to_string(shape.kernelHeight) + "; a fully connected layer's kernel is as large as its source");
+}
+
+void requireOnePixel(const MPS::Kernel& who, const char* what, const Tensor& t) {
+  if (t.h() == 1 && t.w() == 1) return;
+  base::raise(Access::described(who) + ".encode: the " + what + " is " + std::to_string(t.w()) + " x " +
+              std::to_string(t.h()) +
+              " pixels; a fully connected layer has one result pixel, set clipRect or make the image 1 x 1");
+}
+
+}  // namespace kovar::nn
+
 namespace kovar::MPS {
 namespace {
 
@@ -27,20 +45,6 @@ std::shared_ptr<nn::WeightsCell> checked(std::shared_ptr<nn::WeightsCell> cell, 
                 ": the descriptor is depthwise; a fully connected layer's filters read all channels, give a "
                 "CNNConvolutionDescriptor");
   return cell;
-}
-
-void requireWindow(const Kernel& who, const nn::ConvolutionShape& shape, const nn::Tensor& source) {
-  if (source.h() == shape.kernelHeight && source.w() == shape.kernelWidth) return;
-  base::raise(nn::Access::described(who) + ".encode: the source is " + std::to_string(source.w()) + " x " +
-              std::to_string(source.h()) + " pixels, the kernel " + std::to_string(shape.kernelWidth) + " x " +
-              std::to_string(shape.kernelHeight) + "; a fully connected layer's kernel is as large as its source");
-}
-
-void requireOnePixel(const Kernel& who, const char* what, const nn::Tensor& t) {
-  if (t.h() == 1 && t.w() == 1) return;
-  base::raise(nn::Access::described(who) + ".encode: the " + what + " is " + std::to_string(t.w()) + " x " +
-              std::to_string(t.h()) +
-              " pixels; a fully connected layer has one result pixel, set clipRect or make the image 1 x 1");
 }
 
 /// True where all pixels and channels of an image lie one after the other.
@@ -92,8 +96,8 @@ CNNFullyConnected::CNNFullyConnected(std::shared_ptr<nn::WeightsCell> cell)
 void CNNFullyConnected::doEncode(nn::Call& call) {
   const nn::ConvolutionShape& shape = cell_->shape();
   const nn::Tensor src = call.sources[0].slice(3, 0, shape.inputs);
-  requireWindow(*this, shape, src);
-  requireOnePixel(*this, "destination", call.destination);
+  nn::requireWindow(*this, shape, src);
+  nn::requireOnePixel(*this, "destination", call.destination);
   const nn::Tensor dst = rows(call.destination);
   prim::Matmul product;
   product.transposeB = true;
@@ -129,8 +133,8 @@ void CNNFullyConnectedGradient::doEncode(nn::Call& call) {
                       static_cast<std::size_t>(shape.inputs));
   const nn::Tensor gradient = call.sources[0].slice(3, 0, shape.outputs),
                    source = call.sources[1].slice(3, 0, shape.inputs);
-  requireOnePixel(*this, "source gradient", gradient);
-  requireWindow(*this, shape, source);
+  nn::requireOnePixel(*this, "source gradient", gradient);
+  nn::requireWindow(*this, shape, source);
   const nn::Tensor g = rows(gradient);
 
   if (wants(CNNConvolutionGradientOption::GradientWithData)) {

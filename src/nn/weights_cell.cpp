@@ -12,23 +12,6 @@
 namespace kovar::nn {
 namespace {
 
-/// Holds a data source loaded.
-class Loaded {
- public:
-  Loaded(MPS::CNNConvolutionDataSource& source, const std::string& who) : source_(source) {
-    if (!source.load())
-      base::raise(who +
-                  ": the data source's load() returned false; it must make weights() and biasTerms() available and "
-                  "return true");
-  }
-  ~Loaded() { source_.purge(); }
-  Loaded(const Loaded&) = delete;
-  Loaded& operator=(const Loaded&) = delete;
-
- private:
-  MPS::CNNConvolutionDataSource& source_;
-};
-
 void writeFloats(const rt::StorageRef& storage, const std::vector<float>& values) {
   base::unwrap(storage->write(0, values.data(), values.size() * sizeof(float)));
 }
@@ -46,7 +29,7 @@ std::shared_ptr<WeightsCell> WeightsCell::load(const Ref<MTL::Device>& device,
   WeightsConstants& k = cell->constants_;
   k.device = device;
   k.form = form;
-  Loaded loaded(*source, name);
+  LoadedWeights loaded(*source, name);
   k.label = source->label();
   const std::string described = k.label.empty() ? name : name + " \"" + k.label + "\"";
   const Ref<MPS::CNNConvolutionDescriptor> d = source->descriptor();
@@ -143,7 +126,7 @@ std::shared_ptr<WeightsVersion> WeightsCell::read(const std::string& who) const 
 // --------------------------------------------------------------------------------------------------
 
 void WeightsCell::reload(const std::string& who) {
-  Loaded loaded(*source_, who);
+  LoadedWeights loaded(*source_, who);
   const Ref<MPS::CNNConvolutionDescriptor> d = source_->descriptor();
   if (!d || !(shapeOf(*d, who) == shape()))
     base::raise(who +

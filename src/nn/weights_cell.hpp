@@ -48,6 +48,18 @@ struct ConvolutionShape {
 /// The sizes of a descriptor, checked. `who` begins the message of the Error thrown when they do not fit together.
 ConvolutionShape shapeOf(const MPS::CNNConvolutionDescriptor& descriptor, const std::string& who);
 
+/// Holds a data source loaded. Throws Error when it does not load.
+class LoadedWeights {
+ public:
+  LoadedWeights(MPS::CNNConvolutionDataSource& source, const std::string& who);
+  ~LoadedWeights() { source_.purge(); }
+  LoadedWeights(const LoadedWeights&) = delete;
+  LoadedWeights& operator=(const LoadedWeights&) = delete;
+
+ private:
+  MPS::CNNConvolutionDataSource& source_;
+};
+
 /// The weights of a loaded source as float32, in the order of the source: halves widened, 8-bit ones decoded. Throws
 /// Error when the source gives none, or none that a convolution takes.
 std::vector<float> decodedWeights(MPS::CNNConvolutionDataSource& source, const ConvolutionShape& shape,

@@ -50,6 +50,13 @@ void decodeCodes(MPS::CNNConvolutionDataSource& source, const std::uint8_t* code
 
 }  // namespace
 
+LoadedWeights::LoadedWeights(MPS::CNNConvolutionDataSource& source, const std::string& who) : source_(source) {
+  if (!source.load())
+    base::raise(who +
+                ": the data source's load() returned false; it must make weights() and biasTerms() available and "
+                "return true");
+}
+
 const char* nameOf(MPS::DataType type) {
   switch (type) {
     case MPS::DataType::Float32:

@@ -279,6 +279,23 @@ struct Sample {
   bool operator==(const Sample&) const = default;
 };
 
+enum class BinaryKind : std::uint8_t { Xnor, And };
+
+/// Convolution of one-bit inputs with one-bit weights. The bit of an input v is 0 where v is below 0 and 1 elsewhere
+/// (NaN and -0 too), 1 also outside the source. With `transform` v is (src + inputBias) * inputScale of the channel.
+/// The result of N = taps * channels pairs of bits is, before post-ops: Xnor: 2 * (equal pairs) - N; And: pairs of
+/// ones.
+///   src[n,hs,ws,I], weights, [inputBias[I], inputScale[I] if transform], dst[n,hd,wd,O], post-op arguments
+/// weights: uint32 [O][ky][kx][words]; channel f is bit f mod 32, lowest first, of word f div 32; further bits are
+/// ignored. src and dst are float32.
+struct BinaryConv {
+  BinaryKind kind = BinaryKind::Xnor;
+  Window y, x;
+  bool transform = false;
+  Program post;
+  bool operator==(const BinaryConv&) const = default;
+};
+
 /// A caller's own function, run in its place. Arguments as declared by the caller; never fused, never replayed.
 struct Call {
   std::uint64_t id = 0;  ///< which function of the list

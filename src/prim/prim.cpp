@@ -105,6 +105,10 @@ void fields(const Sample& d, F&& f) {
   f("edge", d.edge), f("relative", d.relative), f("startY", d.startY), f("startX", d.startX);
 }
 template <class F>
+void fields(const BinaryConv& d, F&& f) {
+  f("kind", d.kind), f("y", d.y), f("x", d.x), f("transform", d.transform), f("post", d.post);
+}
+template <class F>
 void fields(const Call& d, F&& f) {
   f("id", d.id);
 }
@@ -166,9 +170,9 @@ std::string Program::text() const {
 }
 
 const char* familyOf(const Prim& prim) {
-  static constexpr const char* kNames[] = {"conv", "matmul",   "pool",      "softmax", "reduce", "elementwise",
-                                           "copy", "resample", "fill",      "random",  "loss",   "yolo",
-                                           "step", "norm",     "localNorm", "sample",  "call"};
+  static constexpr const char* kNames[] = {"conv", "matmul",   "pool",      "softmax", "reduce",     "elementwise",
+                                           "copy", "resample", "fill",      "random",  "loss",       "yolo",
+                                           "step", "norm",     "localNorm", "sample",  "binaryConv", "call"};
   static_assert(std::size(kNames) == std::variant_size_v<Prim>);
   return kNames[prim.index()];
 }

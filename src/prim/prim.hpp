@@ -13,7 +13,7 @@
 namespace kovar::prim {
 
 using Prim = std::variant<Conv, Matmul, Pool, Softmax, Reduce, Elementwise, Copy, Resample, Fill, Random, Loss, Yolo,
-                          Step, Norm, LocalNorm, Sample, Call>;
+                          Step, Norm, LocalNorm, Sample, BinaryConv, Call>;
 
 /// Short name of the family, e.g. "conv".
 const char* familyOf(const Prim& prim);

@@ -520,6 +520,26 @@ Status check(const LocalNorm& d, const Checker& c) {
   return c.written(2, "diffSrc");
 }
 
+Status check(const BinaryConv& d, const Checker& c) {
+  if (d.kind > BinaryKind::And) return c.fail("kind is not one of xnor, and");
+  KOVAR_TRY(c.window(d.y, "y"));
+  KOVAR_TRY(c.window(d.x, "x"));
+  const std::size_t dst = d.transform ? 4 : 2;
+  KOVAR_TRY(c.countWithProgram(d.post, dst + 1, dst));
+  KOVAR_TRY(c.rank(0, "src", 4));
+  KOVAR_TRY(c.dims(dst, "dst", {c[0].dim(0), -1, -1, -1}));
+  const std::int64_t inputs = c[0].dim(3);
+  KOVAR_TRY(c.dims(1, "weights", {c[dst].dim(3), d.y.kernel, d.x.kernel, (inputs + 31) / 32}));
+  KOVAR_TRY(c.type(1, "weights", DType::U32));
+  for (std::size_t i = 2; i < dst; ++i) {
+    KOVAR_TRY(c.dims(i, i == 2 ? "inputBias" : "inputScale", {inputs}));
+    KOVAR_TRY(c.type(i, i == 2 ? "inputBias" : "inputScale", DType::F32));
+  }
+  KOVAR_TRY(c.type(0, "src", DType::F32));
+  KOVAR_TRY(c.type(dst, "dst", DType::F32));
+  return c.written(dst, "dst");
+}
+
 Status check(const Call&, const Checker&) { return {}; }
 
 }  // namespace

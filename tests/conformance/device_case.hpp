@@ -124,7 +124,7 @@ class InstructionSet {
   explicit InstructionSet(int index) {
     const auto supported = hwy::SupportedTargets();
     std::int64_t use = supported;
-    for (const std::int64_t target : {std::int64_t{HWY_AVX2}, std::int64_t{HWY_SSE4}})
+    for (const std::int64_t target : {std::int64_t{HWY_AVX2}, std::int64_t{HWY_SSE4}, std::int64_t{HWY_AVX3}})
       if (index-- > 0) use = supported & ~(target - 1);
     hwy::SetSupportedTargetsForTest(use);
     hwy::GetChosenTarget().Update(use);

@@ -67,6 +67,13 @@ std::vector<Misuse> convolutionMisuses() {
        },
        "CNNConvolutionTranspose: a window of 5 columns finds no place in a source of 2 columns spread by 1 under the "
        "padding policy; use size same or full"},
+      {"float weights of a binary convolution",
+       [] {
+         MPS::CNNBinaryConvolution(device(), weights(layer(3, 4, 4)), 1.f, MPS::CNNBinaryConvolutionType::XNOR,
+                                   MPS::CNNBinaryConvolutionFlags::None);
+       },
+       "CNNBinaryConvolution: the data source's dataType() is Float32; binary weights are bits in UInt32 words, "
+       "[O][kernelHeight][kernelWidth][ceil(I / 32)]"},
       {"transposed convolution node without weights",
        [] { MPS::CNNConvolutionTransposeNode(MPS::NNImageNode::create(nullptr), nullptr, nullptr); },
        "CNNConvolutionTransposeNode: weights is null; give a CNNConvolutionDataSource"},

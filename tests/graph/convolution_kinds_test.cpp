@@ -97,6 +97,67 @@ TEST(GraphConvolutionKinds, LossFallsOverSteps) {
   EXPECT_LT(last, 0.7 * first);
 }
 
+/// Random bits for 40 input and 3 output channels.
+class Bits final : public Object, public CNNConvolutionDataSource {
+ public:
+  explicit Bits(std::size_t kernel)
+      : descriptor_(CNNConvolutionDescriptor::cnnConvolutionDescriptor(kernel, kernel, 40, 3)) {
+    Random random(3);
+    for (std::size_t i = 0; i < 3 * kernel * kernel * 2; ++i)
+      words_.push_back(static_cast<std::uint32_t>(random.bits()));
+  }
+  DataType dataType() override { return DataType::UInt32; }
+  Ref<CNNConvolutionDescriptor> descriptor() override { return descriptor_; }
+  const void* weights() override { return words_.data(); }
+  const float* biasTerms() override { return nullptr; }
+  bool load() override { return true; }
+  void purge() override {}
+  std::string label() override { return "bits"; }
+
+ private:
+  Ref<CNNConvolutionDescriptor> descriptor_;
+  std::vector<std::uint32_t> words_;
+};
+
+// Nodes do what the kernels do, and training stops before them.
+TEST(GraphConvolutionKinds, BinaryNodesEqualTheirKernels) {
+  using Type = CNNBinaryConvolutionType;
+  using Flags = CNNBinaryConvolutionFlags;
+  Random random(5);
+  const float outputBias[3] = {1, 2, 3}, outputScale[3] = {0.5f, 2, 1};
+  const std::vector<float> inputBias(40, 0.25f), inputScale(40, -1.f);
+  const auto source = images(random, 2, 5, 5, 40);
+  const auto expectEqual = [&](const Ref<CNNBinaryConvolutionNode>& node, CNNBinaryConvolution& kernel) {
+    const auto graph = NNGraph::graph(device(), node->resultImage(), true);
+    graph->setFormat(kFloat);
+    ImageBatch got, wanted;
+    run([&](const auto& commands) {
+      got = graph->encodeBatch(commands, {source}, {});
+      const auto d = kernel.destinationImageDescriptor({source[0]}, {});
+      d->setChannelFormat(kFloat);
+      for (std::size_t i = 0; i < source.size(); ++i) wanted.push_back(std::make_shared<Image>(device(), d));
+      kernel.encodeBatch(commands, source, wanted);
+    });
+    EXPECT_EQ(read(got), read(wanted));
+  };
+  const auto node = [] { return NNImageNode::create(std::make_shared<NamedHandle>("source")); };
+  const auto small = std::make_shared<Bits>(3), whole = std::make_shared<Bits>(5);
+  CNNBinaryConvolution a(device(), small, 0.5f, Type::XNOR, Flags::UseBetaScaling);
+  expectEqual(CNNBinaryConvolutionNode::create(node(), small, 0.5f, Type::XNOR, Flags::UseBetaScaling), a);
+  CNNBinaryConvolution b(device(), small, outputBias, outputScale, inputBias.data(), inputScale.data(), Type::AND,
+                         Flags::None);
+  expectEqual(CNNBinaryConvolutionNode::create(node(), small, outputBias, outputScale, inputBias.data(),
+                                               inputScale.data(), Type::AND, Flags::None),
+              b);
+  CNNBinaryFullyConnected c(device(), whole, 2.f, Type::BinaryWeights, Flags::None);
+  expectEqual(CNNBinaryFullyConnectedNode::create(node(), whole, 2.f, Type::BinaryWeights, Flags::None), c);
+  CNNBinaryFullyConnected d(device(), whole, outputBias, outputScale, nullptr, nullptr, Type::XNOR, Flags::None);
+  expectEqual(CNNBinaryFullyConnectedNode::create(node(), whole, outputBias, outputScale, nullptr, nullptr, Type::XNOR,
+                                                  Flags::None),
+              d);
+  EXPECT_EQ(CNNBinaryConvolutionNode::create(node(), small, 1.f, Type::AND, Flags::None)->resultState(), nullptr);
+}
+
 // Without a state the padding policy of the node decides, also for one image.
 TEST(GraphConvolutionKinds, ATransposeWithoutAStateFollowsItsPolicy) {
   AutoEncoder net;

@@ -5,6 +5,7 @@
 #include "kovar/MPS/Core/Matrix.hpp"
 #include "kovar/MPS/Core/MatrixRandom.hpp"
 #include "kovar/MPS/NN/CNNBatchNormalization.hpp"
+#include "kovar/MPS/NN/CNNBinaryConvolution.hpp"
 #include "kovar/MPS/NN/CNNConvolution.hpp"
 #include "kovar/MPS/NN/CNNConvolutionTranspose.hpp"
 #include "kovar/MPS/NN/CNNDropout.hpp"

@@ -56,5 +56,6 @@ std::span<const Candidate<prim::Yolo>> yoloCandidates();
 std::span<const Candidate<prim::Step>> stepCandidates();
 std::span<const Candidate<prim::Norm>> normCandidates();
 std::span<const Candidate<prim::LocalNorm>> localNormCandidates();
+std::span<const Candidate<prim::BinaryConv>> binaryConvCandidates();
 
 }  // namespace kovar::cpu

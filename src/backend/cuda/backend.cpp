@@ -64,6 +64,7 @@ std::span<const Candidate<prim::Loss>> listOf(const prim::Loss&) { return lossCa
 std::span<const Candidate<prim::Yolo>> listOf(const prim::Yolo&) { return {}; }
 std::span<const Candidate<prim::Step>> listOf(const prim::Step&) { return stepCandidates(); }
 std::span<const Candidate<prim::Norm>> listOf(const prim::Norm&) { return normCandidates(); }
+std::span<const Candidate<prim::BinaryConv>> listOf(const prim::BinaryConv&) { return {}; }
 std::span<const Candidate<prim::LocalNorm>> listOf(const prim::LocalNorm&) { return localNormCandidates(); }
 
 Status prepareCall(Device&, const prim::Call&, std::span<const prim::View>, const prim::PrepareOptions&,

@@ -3,6 +3,10 @@
 #include "kovar/MPS/NN/CNNConvolutionDataSource.hpp"
 #include "kovar/MPS/NN/NNFilterNode.hpp"
 
+namespace kovar::nn {
+struct BinarySettings;
+}
+
 namespace kovar::MPS {
 
 /// The gradient state of a convolution node. Implements MPSCNNConvolutionGradientStateNode.
@@ -100,6 +104,51 @@ class CNNConvolutionTransposeGradientNode : public CNNConvolutionGradientNode {
  protected:
   std::unique_ptr<nn::GraphLayer> doMakeLayer(const Ref<MTL::Device>& device) override;
   const char* className() const override { return "CNNConvolutionTransposeGradientNode"; }
+};
+
+/// Graph stage of CNNBinaryConvolution. It has no gradient: training stops before it. The arrays are copied here, the
+/// data source is loaded for their lengths. Implements MPSCNNBinaryConvolutionNode.
+class CNNBinaryConvolutionNode : public CNNConvolutionNode {
+ public:
+  CNNBinaryConvolutionNode(const Ref<NNImageNode>& source, const Ref<CNNConvolutionDataSource>& weights,
+                           float scaleValue, CNNBinaryConvolutionType type, CNNBinaryConvolutionFlags flags);
+  CNNBinaryConvolutionNode(const Ref<NNImageNode>& source, const Ref<CNNConvolutionDataSource>& weights,
+                           const float* outputBiasTerms, const float* outputScaleTerms, const float* inputBiasTerms,
+                           const float* inputScaleTerms, CNNBinaryConvolutionType type,
+                           CNNBinaryConvolutionFlags flags);
+  static Ref<CNNBinaryConvolutionNode> create(const Ref<NNImageNode>& source,
+                                              const Ref<CNNConvolutionDataSource>& weights, float scaleValue,
+                                              CNNBinaryConvolutionType type, CNNBinaryConvolutionFlags flags);
+  static Ref<CNNBinaryConvolutionNode> create(const Ref<NNImageNode>& source,
+                                              const Ref<CNNConvolutionDataSource>& weights,
+                                              const float* outputBiasTerms, const float* outputScaleTerms,
+                                              const float* inputBiasTerms, const float* inputScaleTerms,
+                                              CNNBinaryConvolutionType type, CNNBinaryConvolutionFlags flags);
+
+ protected:
+  std::unique_ptr<nn::GraphLayer> doMakeLayer(const Ref<MTL::Device>& device) override;
+  std::vector<Ref<NNGradientFilterNode>> doGradientFilters(const Ref<NNImageNode>&) override { return {}; }
+  const char* className() const override { return "CNNBinaryConvolutionNode"; }
+
+  std::shared_ptr<const nn::BinarySettings> settings_;
+};
+
+/// Graph stage of CNNBinaryFullyConnected. Implements MPSCNNBinaryFullyConnectedNode.
+class CNNBinaryFullyConnectedNode : public CNNBinaryConvolutionNode {
+ public:
+  using CNNBinaryConvolutionNode::CNNBinaryConvolutionNode;
+  static Ref<CNNBinaryFullyConnectedNode> create(const Ref<NNImageNode>& source,
+                                                 const Ref<CNNConvolutionDataSource>& weights, float scaleValue,
+                                                 CNNBinaryConvolutionType type, CNNBinaryConvolutionFlags flags);
+  static Ref<CNNBinaryFullyConnectedNode> create(const Ref<NNImageNode>& source,
+                                                 const Ref<CNNConvolutionDataSource>& weights,
+                                                 const float* outputBiasTerms, const float* outputScaleTerms,
+                                                 const float* inputBiasTerms, const float* inputScaleTerms,
+                                                 CNNBinaryConvolutionType type, CNNBinaryConvolutionFlags flags);
+
+ protected:
+  std::unique_ptr<nn::GraphLayer> doMakeLayer(const Ref<MTL::Device>& device) override;
+  const char* className() const override { return "CNNBinaryFullyConnectedNode"; }
 };
 
 /// Graph stage of CNNFullyConnectedGradient. Implements MPSCNNFullyConnectedGradientNode.
