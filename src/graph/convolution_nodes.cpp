@@ -109,7 +109,8 @@ class ConvolutionGradientLayer final : public nn::GradientLayer {
   ImageBatch encode(LayerCall& call) override {
     ImageBatch result = nn::GradientLayer::encode(call);
     if (!trains()) return result;
-    const auto state = std::dynamic_pointer_cast<CNNConvolutionGradientState>(call.states.at(0).front());
+    const auto state =
+        std::dynamic_pointer_cast<CNNConvolutionGradientState>(BatchView<State>(call.states.at(0)).front());
     if (style_ == NNTrainingStyle::UpdateDeviceCPU)
       updateOnCompletion(call.commandBuffer, state);
     else

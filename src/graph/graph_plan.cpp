@@ -173,7 +173,7 @@ void GraphPlan::check(const Run& run, const std::string& who) const {
     if (batch.size() != count || count == 0)
       base::raise(who + ": source batches of " + std::to_string(count) + " and " + std::to_string(batch.size()) +
                   " images; all must have the same number, at least 1");
-    for (const auto& image : batch)
+    for (const auto& image : Images(batch).looks())
       if (!image) base::raise(who + ": a source image is null");
   }
   for (const auto& batch : run.sourceStates)
@@ -190,8 +190,7 @@ MPS::ImageBatch GraphPlan::encode(const Run& run, const std::string& who) {
     images[sources_[i]] = run.sourceImages[i];
     // However many layers read it, one encode uses up one read.
     if (images_[sources_[i]].readers > 1)
-      MPS::imageBatchIncrementReadCount(run.sourceImages[i],
-                                        static_cast<std::ptrdiff_t>(images_[sources_[i]].readers) - 1);
+      Access::addReads(run.sourceImages[i], static_cast<std::ptrdiff_t>(images_[sources_[i]].readers) - 1);
   }
   for (std::size_t i = 0; i < sourceStates_.size(); ++i) states[sourceStates_[i]] = run.sourceStates[i];
   try {
@@ -231,7 +230,7 @@ void GraphPlan::runSteps(const Run& run, std::vector<MPS::ImageBatch>& images, s
     images[step.result] = step.layer->encode(call);
     const std::size_t reads =
         result.readers + (result.kept ? 1 : 0) + (isResult && result.node->exportFromGraph() ? 1 : 0);
-    MPS::imageBatchIncrementReadCount(images[step.result], static_cast<std::ptrdiff_t>(reads) - 1);
+    Access::addReads(images[step.result], static_cast<std::ptrdiff_t>(reads) - 1);
     if (result.node->synchronizeResource()) MPS::imageBatchSynchronize(images[step.result], run.commandBuffer);
     if (call.wantStates) {
       states[step.resultState] = call.resultStates;
@@ -244,8 +243,10 @@ void GraphPlan::runSteps(const Run& run, std::vector<MPS::ImageBatch>& images, s
   // What nobody took (a layer without an update hook, say) is over with the graph.
   for (std::size_t i = 0; i < states.size(); ++i) {
     if (states_[i].node->exportFromGraph() || !NodeAccess::producer(*states_[i].node)) continue;
-    for (const auto& s : states[i])
-      if (s && s->readCount() > 0) s->setReadCount(0);
+    forEachDistinct(MPS::BatchView<MPS::State>(states[i]), [](const Ref<MPS::State>& s, std::size_t) {
+      if (s->readCount() > 0) s->setReadCount(0);
+      return true;
+    });
   }
 }
 

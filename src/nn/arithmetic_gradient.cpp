@@ -71,8 +71,9 @@ Ref<ImageDescriptor> CNNArithmeticGradient::doDestinationImageDescriptor(const s
       sourceImages[1]->numberOfImages(), MTL::TextureUsage::ShaderRead | MTL::TextureUsage::ShaderWrite);
 }
 
-std::size_t CNNArithmeticGradient::doWrittenChannels(const std::vector<std::size_t>& used, const StateBatch& states,
-                                                     const Image& destination, bool automatic) {
+std::size_t CNNArithmeticGradient::doWrittenChannels(const std::vector<std::size_t>& used,
+                                                     const BatchView<State>& states, const Image& destination,
+                                                     bool automatic) {
   if (!states.empty() && states[0]) {
     const auto& own = stateOf(states[0])->record_->operands[isSecondary_ ? 1 : 0];
     if (automatic) return own.channels;

@@ -204,7 +204,7 @@ GradientSums gradientSums(Call& call, const WeightsCell& cell, const std::string
                 ".encode: gradientOption asks for weight gradients, which go into a CNNConvolutionGradientState; give "
                 "the one that the "
                 "convolution's encode or resultState made, or set gradientOption to GradientWithData");
-  for (const auto& other : call.states)
+  for (const auto& other : call.states.looks())
     if (other != call.states[0])
       base::raise(who + ".encode: the states of a batch differ; a convolution has one state for the whole batch");
   const ConvolutionShape& shape = cell.shape();

@@ -68,7 +68,7 @@ void CNNDropout::doEncode(nn::Call& call) {
   const prim::View view = prim::View::contiguous(prim::DType::U8, {dst.n(), my, mx, mc});
   const auto bytes = static_cast<std::size_t>(view.elements());
   std::vector<CNNDropoutGradientState*> states;
-  for (const auto& s : call.states) {
+  for (const auto& s : call.states.looks()) {
     states.push_back(dynamic_cast<CNNDropoutGradientState*>(s.get()));
     if (!states.back())
       base::raise(described() +
@@ -81,12 +81,24 @@ void CNNDropout::doEncode(nn::Call& call) {
   for (std::size_t i = 0; i < states.size(); ++i) {
     CNNDropoutGradientState& state = *states[i];
     state.mask_ = mask.storage;
-    state.elements_ = bytes / states.size();
+    state.elements_ = bytes / call.states.size();
     state.firstElement_ = i * state.elements_;
     state.extents_ = {static_cast<std::size_t>(mx), static_cast<std::size_t>(my), static_cast<std::size_t>(mc)};
     state.hold(mask.storage);
   }
   ++sequence_;
+}
+
+Ref<State> CNNDropoutGradientState::doSibling(std::size_t index) const {
+  const auto state = commandBuffer_ ? nn::Access::make<CNNDropoutGradientState>(commandBuffer_, record_)
+                                    : nn::Access::make<CNNDropoutGradientState>(device_, record_);
+  if (!mask_) return state;
+  state->mask_ = mask_;
+  state->elements_ = elements_;
+  state->firstElement_ = firstElement_ + index * elements_;
+  state->extents_ = extents_;
+  state->hold(mask_);
+  return state;
 }
 
 Ref<State> CNNDropout::doResultState(const nn::StateRequest& request) {
@@ -133,7 +145,7 @@ void CNNDropoutGradient::doEncode(nn::Call& call) {
   if (call.states.empty())
     base::raise(where + "needs the state of the forward CNNDropout; encode that with destination states");
   std::vector<CNNDropoutGradientState*> states;
-  for (const auto& s : call.states) {
+  for (const auto& s : call.states.looks()) {
     auto* state = dynamic_cast<CNNDropoutGradientState*>(s.get());
     if (!state || !state->mask_)
       base::raise(where + "a state without a mask; give the states that the forward CNNDropout's encode filled");
@@ -169,7 +181,7 @@ void CNNDropoutGradient::doEncode(nn::Call& call) {
                     " x " + std::to_string(e.height) +
                     "; set secondaryOffset and clipRect as the forward kernel had them");
     }
-    if (together && (states.size() == 1 || static_cast<std::int64_t>(states.size()) == g.n())) {
+    if (together && (call.states.size() == 1 || static_cast<std::int64_t>(call.states.size()) == g.n())) {
       call.list.op(d, {g.read(), maskOf(0, g.n()).read(), destination.write()});
       return;
     }

@@ -122,8 +122,7 @@ Ref<State> NNForwardLoss::doResultState(const nn::StateRequest& request) {
   auto record = std::make_shared<nn::LossRecord>();
   static_cast<nn::ForwardRecord&>(*record) = request.record;
   record->scalars = scalars_;
-  if (request.commandBuffer) return nn::Access::make<NNGradientState>(request.commandBuffer, record);
-  return nn::Access::make<NNGradientState>(request.source->device(), record);
+  return nn::Access::plainGradientState(request, std::move(record));
 }
 
 void NNForwardLoss::doEncode(nn::Call& call) {

@@ -67,8 +67,7 @@ Ref<MPS::State> recordState(const StateRequest& request, const LocalNorm& d) {
   auto record = std::make_shared<LocalNormRecord>();
   static_cast<ForwardRecord&>(*record) = request.record;
   record->norm = d;
-  if (request.commandBuffer) return Access::make<MPS::NNGradientState>(request.commandBuffer, record);
-  return Access::make<MPS::NNGradientState>(request.source->device(), record);
+  return Access::plainGradientState(request, std::move(record));
 }
 
 /// The forward kernel's description, which must have the window of `own`.

@@ -15,7 +15,7 @@ struct PadRecord final : nn::ForwardRecord {
   std::size_t channelsBefore = 0, channelsAfter = 0;
 };
 
-const PadRecord* recordOf(const StateBatch& states) {
+const PadRecord* recordOf(const BatchView<State>& states) {
   const auto* state = states.empty() ? nullptr : dynamic_cast<const NNGradientState*>(states[0].get());
   return state ? dynamic_cast<const PadRecord*>(nn::Access::record(*state).get()) : nullptr;
 }
@@ -117,7 +117,7 @@ void NNPadGradient::doAdopt(const nn::ForwardRecord& r, const std::vector<Ref<Im
   sources_[0].featureChannelMaxCount = pad->channelsBefore + pad->channels + pad->channelsAfter;
 }
 
-std::size_t NNPadGradient::doWrittenChannels(const std::vector<std::size_t>& used, const StateBatch& states,
+std::size_t NNPadGradient::doWrittenChannels(const std::vector<std::size_t>& used, const BatchView<State>& states,
                                              const Image& destination, bool automatic) {
   const PadRecord* r = recordOf(states);
   if (automatic || r) return r->channels;

@@ -153,8 +153,7 @@ Ref<State> CNNPooling::doResultState(const nn::StateRequest& request) {
   static_cast<nn::ForwardRecord&>(*record) = request.record;
   record->zeroPadX = zeroPadX();
   record->zeroPadY = zeroPadY();
-  if (request.commandBuffer) return nn::Access::make<NNGradientState>(request.commandBuffer, record);
-  return nn::Access::make<NNGradientState>(request.source->device(), record);
+  return nn::Access::plainGradientState(request, std::move(record));
 }
 
 CNNPoolingGradient::CNNPoolingGradient(const Ref<MTL::Device>& device, std::size_t kernelWidth,

@@ -105,8 +105,7 @@ Ref<MPS::State> SpatialMean::doResultState(const StateRequest& request) {
   auto record = std::make_shared<SpatialMeanRecord>();
   static_cast<ForwardRecord&>(*record) = request.record;
   record->part = partOf(*this, "clipRectSource", clipRectSource(), *request.source);
-  if (request.commandBuffer) return Access::make<MPS::NNGradientState>(request.commandBuffer, record);
-  return Access::make<MPS::NNGradientState>(request.source->device(), record);
+  return Access::plainGradientState(request, std::move(record));
 }
 
 void SpatialMeanGradient::doAdopt(const ForwardRecord& record, const std::vector<Ref<MPS::Image>>& sourceImages) {

@@ -22,7 +22,8 @@ void checkSource(const Ref<MTL::Device>& device, const Ref<S>& source, const std
 
 /// The states given to an encode, as this class's.
 template <class S>
-std::vector<RegionState> statesOf(const MPS::StateBatch& states, const MPS::Kernel& who, const char* wanted) {
+std::vector<RegionState> statesOf(const MPS::BatchView<MPS::State>& states, const MPS::Kernel& who,
+                                  const char* wanted) {
   std::vector<RegionState> found;
   for (const auto& s : states) {
     auto* state = dynamic_cast<S*>(s.get());

@@ -112,8 +112,8 @@ Ref<ImageDescriptor> NNReshape::doDestinationImageDescriptor(const std::vector<R
   return d;
 }
 
-std::size_t NNReshape::doWrittenChannels(const std::vector<std::size_t>&, const StateBatch&, const Image& destination,
-                                         bool) {
+std::size_t NNReshape::doWrittenChannels(const std::vector<std::size_t>&, const BatchView<State>&,
+                                         const Image& destination, bool) {
   return behind(destination, destinationFeatureChannelOffset_);
 }
 
@@ -134,7 +134,7 @@ void NNReshapeGradient::doAdopt(const nn::ForwardRecord& r, const std::vector<Re
   sources_[0].valid = RectNoClip;
 }
 
-std::size_t NNReshapeGradient::doWrittenChannels(const std::vector<std::size_t>&, const StateBatch&,
+std::size_t NNReshapeGradient::doWrittenChannels(const std::vector<std::size_t>&, const BatchView<State>&,
                                                  const Image& destination, bool) {
   return behind(destination, destinationFeatureChannelOffset_);
 }

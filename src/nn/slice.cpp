@@ -9,7 +9,7 @@ namespace kovar::MPS {
 
 NNSlice::NNSlice(const Ref<MTL::Device>& device) : CNNKernel(device) {}
 
-std::size_t NNSlice::doWrittenChannels(const std::vector<std::size_t>& used, const StateBatch&,
+std::size_t NNSlice::doWrittenChannels(const std::vector<std::size_t>& used, const BatchView<State>&,
                                        const Image& destination, bool) {
   // Room for none: the encode's own message tells what is needed.
   const std::size_t room =

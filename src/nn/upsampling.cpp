@@ -92,8 +92,7 @@ Ref<State> CNNUpsampling::doResultState(const nn::StateRequest& request) {
   auto record = std::make_shared<nn::UpsamplingRecord>();
   static_cast<nn::ForwardRecord&>(*record) = request.record;
   record->alignCorners = alignCorners_;
-  if (request.commandBuffer) return nn::Access::make<NNGradientState>(request.commandBuffer, record);
-  return nn::Access::make<NNGradientState>(request.source->device(), record);
+  return nn::Access::plainGradientState(request, std::move(record));
 }
 
 CNNUpsamplingGradient::CNNUpsamplingGradient(const Ref<MTL::Device>& device, std::size_t scaleFactorX,

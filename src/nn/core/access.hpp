@@ -1,8 +1,11 @@
 #pragma once
 // The door between MPS objects and the code of this layer.
 
+#include <algorithm>
 #include <memory>
+#include <span>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "kovar/MPS/Core/Image.hpp"
@@ -23,6 +26,31 @@ MPS::Batch<S> batchOf(const MPS::StateBatch& states) {
   batch.reserve(states.size());
   for (const auto& s : states) batch.push_back(std::static_pointer_cast<S>(s));
   return batch;
+}
+
+/// Calls fn(object, first index) once for each distinct object that has to be looked at, until fn returns false.
+/// Returns how many distinct objects there are. Null entries are left out.
+template <class T, class Fn>
+std::size_t forEachDistinct(std::span<const Ref<T>> items, Fn&& fn) {
+  constexpr std::size_t kFew = 8;
+  std::unordered_set<const T*> seen;
+  if (items.size() > kFew) seen.reserve(items.size());
+  std::size_t distinct = 0;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    if (!items[i]) continue;
+    const bool before = items.size() > kFew ? !seen.insert(items[i].get()).second
+                                            : std::find(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(i),
+                                                        items[i]) != items.begin() + static_cast<std::ptrdiff_t>(i);
+    if (before) continue;
+    ++distinct;
+    if (!fn(items[i], i)) break;
+  }
+  return distinct;
+}
+template <class T, class Fn>
+std::size_t forEachDistinct(const MPS::BatchView<T>& batch, Fn&& fn) {
+  const std::size_t looked = forEachDistinct(batch.looks(), fn);
+  return batch.isSeries() && !batch.isRepeated() ? batch.size() : looked;
 }
 
 struct Access {
@@ -57,6 +85,8 @@ struct Access {
 
   /// Lowers the read count of each distinct temporary image, by one.
   static void chargeRead(Images batch);
+  /// As imageBatchIncrementReadCount, without the count of images, which takes a look at each.
+  static void addReads(const MPS::ImageBatch& batch, std::ptrdiff_t amount);
   static void chargeRead(const MPS::StateBatch& batch);
 
   /// How often a dropout has encoded: where its sequence of masks goes on.
@@ -66,8 +96,13 @@ struct Access {
   static void setRecord(MPS::NNGradientState& state, std::shared_ptr<const ForwardRecord> record) {
     state.record_ = std::move(record);
   }
+  /// Whether the states of a batch's other images can be told from that of the first, and one of them.
+  static bool hasSiblings(const MPS::State& first) { return first.doHasSiblings(); }
+  static Ref<MPS::State> sibling(const Ref<MPS::State>& first, std::size_t i);
   /// A gradient state that carries nothing but the record.
   static Ref<MPS::State> plainGradientState(const StateRequest& request);
+  /// The same with a record of the class's own; it serves all images of a batch.
+  static Ref<MPS::State> plainGradientState(const StateRequest& request, std::shared_ptr<const ForwardRecord> record);
   template <class S, class... A>
   static Ref<S> make(A&&... args) {
     return Ref<S>(new S(std::forward<A>(args)...));

@@ -71,7 +71,7 @@ struct SourceGeometry {
 };
 
 /// The images of a batch, or one image.
-using Images = std::span<const Ref<MPS::Image>>;
+using Images = MPS::BatchView<MPS::Image>;
 
 /// One encode, checked, with its images turned into tensors.
 struct Call {
@@ -79,8 +79,8 @@ struct Call {
   std::vector<Tensor> sources;           ///< [n, height, width, channels used] of each source
   std::vector<SourceGeometry> geometry;  ///< per source
   Tensor destination;                    ///< the region written: [n, height, width, channels written]
-  const MPS::StateBatch&
-      states;              ///< gradient kernels: the forward states. Others: the states to record into; may be empty
+  /// Gradient kernels: the forward states. Others: the states to record into; may be empty.
+  MPS::BatchView<MPS::State> states;
   MTL::Region region;      ///< the clip rectangle after clamping, in destination pixels
   bool automatic = false;  ///< the kernel made the destination itself; a gradient took its properties from the state
   bool destinationWritten = true;  ///< cleared by a kernel that leaves the destination as it was

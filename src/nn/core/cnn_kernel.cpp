@@ -24,15 +24,13 @@ ImageEdgeMode known(const std::string& who, ImageEdgeMode mode) {
 StateBatch oneState(const Ref<State>& state) { return state ? StateBatch{state} : StateBatch{}; }
 Ref<State> firstOf(const StateBatch& states) { return states.empty() ? nullptr : states.front(); }
 
-std::vector<std::span<const Ref<Image>>> each(const std::vector<Ref<Image>>& images) {
-  std::vector<std::span<const Ref<Image>>> batches;
-  for (const auto& i : images) batches.emplace_back(&i, 1);
+std::vector<nn::Images> each(const std::vector<Ref<Image>>& images) {
+  std::vector<nn::Images> batches;
+  for (const auto& i : images) batches.emplace_back(i);
   return batches;
 }
 
-std::vector<std::span<const Ref<Image>>> spans(const std::vector<ImageBatch>& batches) {
-  return {batches.begin(), batches.end()};
-}
+std::vector<nn::Images> views(const std::vector<ImageBatch>& batches) { return {batches.begin(), batches.end()}; }
 
 std::vector<StateBatch> wrap(const std::vector<Ref<State>>& states) {
   std::vector<StateBatch> batches;
@@ -283,7 +281,7 @@ void CNNMultiaryKernel::encode(const Ref<MTL::CommandBuffer>& commandBuffer,
 }
 void CNNMultiaryKernel::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer,
                                     const std::vector<ImageBatch>& sourceImages, const ImageBatch& destinationImages) {
-  encodeTo(commandBuffer, spans(sourceImages), {}, destinationImages, true);
+  encodeTo(commandBuffer, views(sourceImages), {}, destinationImages, true);
 }
 Ref<Image> CNNMultiaryKernel::encode(const Ref<MTL::CommandBuffer>& commandBuffer,
                                      const std::vector<Ref<Image>>& sourceImages) {
@@ -291,7 +289,7 @@ Ref<Image> CNNMultiaryKernel::encode(const Ref<MTL::CommandBuffer>& commandBuffe
 }
 ImageBatch CNNMultiaryKernel::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer,
                                           const std::vector<ImageBatch>& sourceImages) {
-  return encodeNew(commandBuffer, spans(sourceImages), {}, nullptr, false, true);
+  return encodeNew(commandBuffer, views(sourceImages), {}, nullptr, false, true);
 }
 Ref<Image> CNNMultiaryKernel::encode(const Ref<MTL::CommandBuffer>& commandBuffer,
                                      const std::vector<Ref<Image>>& sourceImages, Ref<State>* destinationState,
@@ -305,7 +303,7 @@ Ref<Image> CNNMultiaryKernel::encode(const Ref<MTL::CommandBuffer>& commandBuffe
 ImageBatch CNNMultiaryKernel::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer,
                                           const std::vector<ImageBatch>& sourceImages, StateBatch* destinationStates,
                                           bool destinationStateIsTemporary) {
-  return encodeNew(commandBuffer, spans(sourceImages), {}, destinationStates, destinationStateIsTemporary, true);
+  return encodeNew(commandBuffer, views(sourceImages), {}, destinationStates, destinationStateIsTemporary, true);
 }
 Ref<State> CNNMultiaryKernel::resultState(const std::vector<Ref<Image>>& sourceImages,
                                           const std::vector<Ref<State>>& sourceStates,
@@ -315,7 +313,7 @@ Ref<State> CNNMultiaryKernel::resultState(const std::vector<Ref<Image>>& sourceI
 StateBatch CNNMultiaryKernel::resultStateBatch(const std::vector<ImageBatch>& sourceImages,
                                                const std::vector<StateBatch>& sourceStates,
                                                const ImageBatch& destinationImage) {
-  return makeResultStates(nullptr, spans(sourceImages), sourceStates, destinationImage);
+  return makeResultStates(nullptr, views(sourceImages), sourceStates, destinationImage);
 }
 Ref<State> CNNMultiaryKernel::temporaryResultState(const Ref<MTL::CommandBuffer>& commandBuffer,
                                                    const std::vector<Ref<Image>>& sourceImages,
@@ -327,7 +325,7 @@ StateBatch CNNMultiaryKernel::temporaryResultStateBatch(const Ref<MTL::CommandBu
                                                         const std::vector<ImageBatch>& sourceImages,
                                                         const std::vector<StateBatch>& sourceStates,
                                                         const ImageBatch& destinationImage) {
-  return makeResultStates(commandBuffer, spans(sourceImages), sourceStates, destinationImage);
+  return makeResultStates(commandBuffer, views(sourceImages), sourceStates, destinationImage);
 }
 
 }  // namespace kovar::MPS

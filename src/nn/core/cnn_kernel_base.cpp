@@ -10,7 +10,7 @@
 namespace kovar::MPS {
 namespace {
 
-std::vector<Ref<Image>> firstOf(std::span<const std::span<const Ref<Image>>> batches) {
+std::vector<Ref<Image>> firstOf(std::span<const nn::Images> batches) {
   std::vector<Ref<Image>> firsts;
   firsts.reserve(batches.size());
   for (const auto& b : batches) firsts.push_back(b.empty() ? nullptr : b.front());
@@ -132,7 +132,8 @@ ImageBatch CNNKernelBase::encodeNew(const Ref<MTL::CommandBuffer>& commandBuffer
   Restore sourcesBefore(sources_);
   Restore clipBefore(clipRect_);
   std::vector<Ref<State>> states;
-  if (!gradientStates.empty() && gradientStates.front()) states.push_back(gradientStates.front());
+  if (!gradientStates.empty())
+    if (const Ref<State>& first = BatchView<State>(gradientStates).front()) states.push_back(first);
   const Ref<ImageDescriptor> descriptor = destinationImageDescriptor(firstOf(sources), states);
   const std::size_t count = sources[0].size();
   const Ref<Kernel> me = held(*this, self<Kernel>());
@@ -151,7 +152,8 @@ ImageBatch CNNKernelBase::encodeNew(const Ref<MTL::CommandBuffer>& commandBuffer
   sourcesBefore.keep();
   clipBefore.keep();
   // The result lives at least until the work has run, as the documents promise.
-  for (const auto& d : destinations) rt::Access::state(commandBuffer)->keepAlive(nn::Access::storage(*d));
+  for (const auto& d : Images(destinations).looks())
+    rt::Access::state(commandBuffer)->keepAlive(nn::Access::storage(*d));
   return destinations;
 }
 
@@ -163,52 +165,63 @@ StateBatch CNNKernelBase::makeResultStates(const Ref<MTL::CommandBuffer>& comman
                 std::to_string(sources_.size()));
   for (const Images& b : sources) {
     if (b.size() != sources[0].size()) base::raise(where + "batches of different sizes; counts must match");
-    for (const auto& image : b)
+    for (const auto& image : b.looks())
       if (!image) base::raise(where + "a source image is null");
   }
   for (const StateBatch& b : sourceStates)
     if (b.size() != sources[0].size())
       base::raise(where + std::to_string(b.size()) + " source states for " + std::to_string(sources[0].size()) +
                   " images; give one state per image");
-  const Source& s = sources_[0];
-  StateBatch made;
-  for (std::size_t i = 0; i < sources[0].size(); ++i) {
-    if (i > 0 && doIsResultStateReusedAcrossBatch()) {
-      made.push_back(made[0]);
-      continue;
-    }
+  const std::size_t count = sources[0].size();
+  const auto stateOf = [&](std::size_t i) {
+    const auto imageOf = [i](const Images& b) { return i == 0 ? b.front() : b.all()[i]; };
     nn::StateRequest r;
     r.commandBuffer = commandBufferIfTemporary;
-    for (const Images& b : sources) r.sources.push_back(b[i]);
+    for (const Images& b : sources) r.sources.push_back(imageOf(b));
     r.source = r.sources[0];
     for (const StateBatch& b : sourceStates) r.sourceStates.push_back(b.at(i));
-    r.destination = i < destinations.size() ? destinations[i] : nullptr;
-    nn::ForwardRecord& f = r.record;
-    f.offset = s.offset;
-    f.clip = clipRect_;
-    if (r.destination) {
-      f.clip.origin.x = std::min(clipRect_.origin.x, r.destination->width());
-      f.clip.origin.y = std::min(clipRect_.origin.y, r.destination->height());
-      f.clip.size.width = std::min(clipRect_.size.width, r.destination->width() - f.clip.origin.x);
-      f.clip.size.height = std::min(clipRect_.size.height, r.destination->height() - f.clip.origin.y);
-    }
-    f.edgeMode = s.edgeMode;
-    f.sourceFeatureChannelOffset = s.featureChannelOffset;
-    f.destinationFeatureChannelOffset = destinationFeatureChannelOffset_;
-    f.channels = std::min(s.featureChannelMaxCount,
-                          r.source->featureChannels() - std::min(s.featureChannelOffset, r.source->featureChannels()));
-    f.kernelWidth = s.kernelWidth;
-    f.kernelHeight = s.kernelHeight;
-    f.strideX = s.strideX;
-    f.strideY = s.strideY;
-    f.dilationX = s.dilationX;
-    f.dilationY = s.dilationY;
-    f.sourceWidth = r.source->width();
-    f.sourceHeight = r.source->height();
-    made.push_back(doResultState(r));
-  }
-  if (!made.empty() && !made[0]) made.clear();  // a class without states
+    r.destination = i < destinations.size() ? imageOf(destinations) : nullptr;
+    r.record = forwardRecord(*r.source, r.destination.get());
+    return doResultState(r);
+  };
+  if (count == 0) return {};
+  const Ref<State> first = stateOf(0);
+  if (!first) return {};  // a class without states
+  if (doIsResultStateReusedAcrossBatch()) return StateBatch::series(first, count, nullptr);
+  const auto alike = [](const Images& b) { return b.empty() || b.isSeries(); };
+  if (count > 1 && sourceStates.empty() && nn::Access::hasSiblings(*first) && alike(destinations) &&
+      std::all_of(sources.begin(), sources.end(), alike))
+    return StateBatch::series(first, count, nn::Access::sibling);
+  StateBatch made{first};
+  for (std::size_t i = 1; i < count; ++i) made.push_back(stateOf(i));
   return made;
+}
+
+nn::ForwardRecord CNNKernelBase::forwardRecord(const Image& source, const Image* destination) const {
+  const Source& s = sources_[0];
+  nn::ForwardRecord f;
+  f.offset = s.offset;
+  f.clip = clipRect_;
+  if (destination) {
+    f.clip.origin.x = std::min(clipRect_.origin.x, destination->width());
+    f.clip.origin.y = std::min(clipRect_.origin.y, destination->height());
+    f.clip.size.width = std::min(clipRect_.size.width, destination->width() - f.clip.origin.x);
+    f.clip.size.height = std::min(clipRect_.size.height, destination->height() - f.clip.origin.y);
+  }
+  f.edgeMode = s.edgeMode;
+  f.sourceFeatureChannelOffset = s.featureChannelOffset;
+  f.destinationFeatureChannelOffset = destinationFeatureChannelOffset_;
+  f.channels = std::min(s.featureChannelMaxCount,
+                        source.featureChannels() - std::min(s.featureChannelOffset, source.featureChannels()));
+  f.kernelWidth = s.kernelWidth;
+  f.kernelHeight = s.kernelHeight;
+  f.strideX = s.strideX;
+  f.strideY = s.strideY;
+  f.dilationX = s.dilationX;
+  f.dilationY = s.dilationY;
+  f.sourceWidth = source.width();
+  f.sourceHeight = source.height();
+  return f;
 }
 
 }  // namespace kovar::MPS

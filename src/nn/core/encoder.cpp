@@ -39,20 +39,25 @@ class Transaction {
 }  // namespace
 
 std::optional<Tensor> joined(Images images) {
-  const rt::StorageRef& storage = Access::storage(*images[0]);
-  std::optional<Tensor> all(Tensor{storage, Access::view(*images[0])});
+  const std::span<const Ref<MPS::Image>> looks = images.looks();
+  const rt::StorageRef& storage = Access::storage(*looks[0]);
+  const prim::View first = Access::view(*looks[0]);
+  Tensor all{storage, first};
   if (images.size() == 1) return all;
-  const prim::View first = all->view;
+  if (looks.size() == 1) {  // a series: each right behind the one before
+    all.view.dims[0] = static_cast<std::int64_t>(images.size());
+    return all;
+  }
   std::int64_t step = 0;
-  for (std::size_t i = 1; i < images.size(); ++i) {
-    const prim::View v = Access::view(*images[i]);
-    if (Access::storage(*images[i]) != storage || v.strides != first.strides || v.dims != first.dims) return {};
+  for (std::size_t i = 1; i < looks.size(); ++i) {
+    const prim::View v = Access::view(*looks[i]);
+    if (Access::storage(*looks[i]) != storage || v.strides != first.strides || v.dims != first.dims) return {};
     if (i == 1) step = v.offset - first.offset;
     if (step <= 0 || v.offset != first.offset + static_cast<std::int64_t>(i) * step) return {};
   }
   if (first.dim(0) != 1) return {};
-  all->view.dims[0] = static_cast<std::int64_t>(images.size());
-  all->view.strides[0] = step;
+  all.view.dims[0] = static_cast<std::int64_t>(images.size());
+  all.view.strides[0] = step;
   return all;
 }
 
@@ -92,13 +97,14 @@ void Encoder::checkImage(const MPS::Image& image, const Role& role, MTL::Texture
 
 void Encoder::checkBatch(Images images, const std::string& role, MTL::TextureUsage use) const {
   const rt::Storage* known = nullptr;
-  for (std::size_t i = 0; i < images.size(); ++i) {
+  const std::span<const Ref<MPS::Image>> looks = images.looks();
+  for (std::size_t i = 0; i < looks.size(); ++i) {
     const Role name{role, i, images.size() > 1};
-    if (!images[i]) refuse(name.text() + " is null");
-    checkImage(*images[i], name, use, known);
-    known = Access::storage(*images[i]).get();
+    if (!looks[i]) refuse(name.text() + " is null");
+    checkImage(*looks[i], name, use, known);
+    known = Access::storage(*looks[i]).get();
     if (images.size() == 1) continue;
-    const MPS::Image &a = *images[0], &b = *images[i];
+    const MPS::Image &a = *looks[0], &b = *looks[i];
     if (b.numberOfImages() != 1)
       refuse(name.text() + " holds " + std::to_string(b.numberOfImages()) + " images; in a batch each holds one");
     if (a.width() != b.width() || a.height() != b.height() || a.featureChannels() != b.featureChannels() ||
@@ -114,7 +120,7 @@ void Encoder::checkStates(const MPS::StateBatch& states, std::size_t count) cons
   if (states.size() != count)
     refuse(std::to_string(states.size()) + " states for " + std::to_string(count) +
            " images; give one state per image");
-  for (const auto& s : states) {
+  for (const auto& s : MPS::BatchView<MPS::State>(states).looks()) {
     if (!s) continue;
     if (Access::device(*s) != kernel_.device())
       refuse("the state " + Access::described(*s) + " belongs to another device");
@@ -127,8 +133,8 @@ void Encoder::checkStates(const MPS::StateBatch& states, std::size_t count) cons
 void Encoder::checkAliasing(std::span<const Images> sources, Images destinations) const {
   // Batches mostly lie in one storage each: then one look says that they are apart.
   const auto storageOf = [](Images images) -> const rt::Storage* {
-    const rt::Storage* first = Access::storage(*images[0]).get();
-    for (const auto& image : images)
+    const rt::Storage* first = Access::storage(*images.front()).get();
+    for (const auto& image : images.looks())
       if (Access::storage(*image).get() != first) return nullptr;
     return first;
   };
@@ -136,8 +142,8 @@ void Encoder::checkAliasing(std::span<const Images> sources, Images destinations
   for (const Images& batch : sources) {
     const rt::Storage* read = storageOf(batch);
     if (written && read && written != read) continue;
-    for (const auto& destination : destinations)
-      for (const auto& s : batch) {
+    for (const auto& destination : destinations.all())
+      for (const auto& s : batch.all()) {
         if (Access::storage(*s) != Access::storage(*destination)) continue;
         const prim::View a = Access::view(*s), b = Access::view(*destination);
         // Channel ranges of one image do not overlap when their lanes do not.
@@ -190,18 +196,19 @@ Tensor Encoder::gather(Images images, std::int64_t firstImage, std::int64_t coun
     if (!batch) all->view.cut(0, firstImage, count);
     return std::move(*all);
   }
-  const prim::View one = Access::view(*images[0]);
+  const prim::View one = Access::view(*images.front());
   Tensor t =
       list_.temporaryImage(one.dtype, static_cast<std::int64_t>(images.size()), one.dim(1), one.dim(2), one.dim(3));
-  for (std::size_t i = 0; i < images.size(); ++i)
-    list_.op(prim::Copy{}, {Tensor{Access::storage(*images[i]), Access::view(*images[i])}.read(),
-                            t.slice(0, static_cast<std::int64_t>(i), 1).write()});
+  for (std::size_t i = 0; i < images.size(); ++i) {
+    const Tensor from{Access::storage(*images[i]), Access::view(*images[i])};
+    list_.op(prim::Copy{}, {from.read(), t.slice(0, static_cast<std::int64_t>(i), 1).write()});
+  }
   return t;
 }
 
 void Encoder::addSource(Call& call, std::size_t index, Images images, const MTL::Region& region, bool batch) {
   const auto& s = kernel_.sources_[index];
-  const std::size_t channels = images[0]->featureChannels();
+  const std::size_t channels = images.front()->featureChannels();
   if (s.featureChannelOffset >= channels)
     refuse("the source has " + std::to_string(channels) + " feature channels, reading starts at " +
            std::to_string(s.featureChannelOffset) + "; lower the source channel offset");
@@ -211,10 +218,12 @@ void Encoder::addSource(Call& call, std::size_t index, Images images, const MTL:
   t.view.cut(3, static_cast<std::int64_t>(s.featureChannelOffset), static_cast<std::int64_t>(used));
   SourceGeometry g{s.offset.x, s.offset.y, s.edgeMode};
   if (!(s.valid == MPS::RectNoClip)) {
-    const auto x0 = static_cast<std::int64_t>(std::min(s.valid.origin.x, images[0]->width()));
-    const auto y0 = static_cast<std::int64_t>(std::min(s.valid.origin.y, images[0]->height()));
-    const auto w = std::min(static_cast<std::int64_t>(std::min(s.valid.size.width, images[0]->width())), t.w() - x0);
-    const auto h = std::min(static_cast<std::int64_t>(std::min(s.valid.size.height, images[0]->height())), t.h() - y0);
+    const auto x0 = static_cast<std::int64_t>(std::min(s.valid.origin.x, images.front()->width()));
+    const auto y0 = static_cast<std::int64_t>(std::min(s.valid.origin.y, images.front()->height()));
+    const auto w =
+        std::min(static_cast<std::int64_t>(std::min(s.valid.size.width, images.front()->width())), t.w() - x0);
+    const auto h =
+        std::min(static_cast<std::int64_t>(std::min(s.valid.size.height, images.front()->height())), t.h() - y0);
     t.view.cut(1, y0, h);
     t.view.cut(2, x0, w);
     g.offsetX -= x0;
@@ -267,7 +276,7 @@ void Encoder::encode(std::span<const Images> sources, const MPS::StateBatch& sta
   checkStates(states, count);
   checkAliasing(sources, destinations);
 
-  const MTL::Region region = effectiveRegion(*destinations[0], *sources[0][0], batch);
+  const MTL::Region region = effectiveRegion(*destinations.front(), *sources[0].front(), batch);
   const bool anything = region.size.width > 0 && region.size.height > 0 && region.size.depth > 0;
   if (anything) {
     Transaction transaction(list_.state());
@@ -278,7 +287,7 @@ void Encoder::encode(std::span<const Images> sources, const MPS::StateBatch& sta
     std::vector<std::size_t> used;
     used.reserve(sources.size());
     for (const Tensor& t : call.sources) used.push_back(static_cast<std::size_t>(t.c()));
-    const MPS::Image& one = *destinations[0];
+    const MPS::Image& one = *destinations.front();
     const auto written = static_cast<std::int64_t>(kernel_.doWrittenChannels(used, states, one, automatic));
     const auto first = static_cast<std::int64_t>(kernel_.destinationFeatureChannelOffset_);
     const auto channels = static_cast<std::int64_t>(one.featureChannels());
@@ -305,7 +314,8 @@ void Encoder::encode(std::span<const Images> sources, const MPS::StateBatch& sta
                                               static_cast<std::int64_t>(region.size.width), written);
       kernel_.doEncode(call);
       for (std::size_t i = 0; call.destinationWritten && i < count; ++i) {
-        Tensor to{Access::storage(*destinations[i]), Access::view(*destinations[i])};
+        const MPS::Image& one = *destinations.all()[i];
+        Tensor to{Access::storage(one), Access::view(one)};
         cutToRegion(to.view);
         // A kernel may leave the end of the region as it was.
         to.view.cut(1, 0, call.destination.h());

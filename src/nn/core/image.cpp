@@ -89,14 +89,17 @@ MPS::ImageBatch Access::temporaryBatch(const Ref<MTL::CommandBuffer>& commandBuf
   d->setStorageMode(MTL::StorageMode::Private);
   const bool half = d->channelFormat() == MPS::ImageFeatureChannelFormat::Float16;
   auto storage = rt::Access::state(commandBuffer)->newTemporary(storageBytes(*d, d->numberOfImages() * count), half);
-  MPS::ImageBatch batch;
-  for (std::size_t i = 0; i < count; ++i) {
-    Placement p;
-    p.pixelLanes = slices(d->featureChannels()) * 4;
-    p.firstImage = i * d->numberOfImages();
-    batch.push_back(make<MPS::TemporaryImage>(commandBuffer->device(), d, storage, p, nullptr));
-  }
-  return batch;
+  Placement p;
+  p.pixelLanes = slices(d->featureChannels()) * 4;
+  const auto first = make<MPS::TemporaryImage>(commandBuffer->device(), d, std::move(storage), p, nullptr);
+  return MPS::ImageBatch::series(first, count, [](const Ref<MPS::Image>& one, std::size_t i) {
+    Placement at = one->placement_;
+    at.firstImage += i * one->numberOfImages();
+    auto image = make<MPS::TemporaryImage>(one->device_, one->descriptor_, one->storage_, at, nullptr);
+    const std::size_t reads = temporary(one.get())->readCount();
+    if (reads != image->readCount()) image->setReadCount(reads);
+    return image;
+  });
 }
 
 MPS::ImageBatch Access::imageBatch(const Ref<MTL::Device>& device, const Ref<MPS::ImageDescriptor>& descriptor,
@@ -105,14 +108,14 @@ MPS::ImageBatch Access::imageBatch(const Ref<MTL::Device>& device, const Ref<MPS
   auto d = descriptor->copy();
   auto storage =
       std::make_shared<rt::Storage>(rt::Access::state(device), storageBytes(*d, d->numberOfImages() * count));
-  MPS::ImageBatch batch;
-  for (std::size_t i = 0; i < count; ++i) {
-    Placement p;
-    p.pixelLanes = slices(d->featureChannels()) * 4;
-    p.firstImage = i * d->numberOfImages();
-    batch.push_back(make<MPS::Image>(device, d, storage, p, nullptr));
-  }
-  return batch;
+  Placement p;
+  p.pixelLanes = slices(d->featureChannels()) * 4;
+  const auto first = make<MPS::Image>(device, d, std::move(storage), p, nullptr);
+  return MPS::ImageBatch::series(first, count, [](const Ref<MPS::Image>& one, std::size_t i) {
+    Placement at = one->placement_;
+    at.firstImage += i * one->numberOfImages();
+    return make<MPS::Image>(one->device_, one->descriptor_, one->storage_, at, nullptr);
+  });
 }
 
 Ref<MPS::Image> Access::makeView(const Ref<MPS::Image>& parent, Ref<MPS::ImageDescriptor> descriptor,
@@ -123,15 +126,29 @@ Ref<MPS::Image> Access::makeView(const Ref<MPS::Image>& parent, Ref<MPS::ImageDe
   return make<MPS::Image>(parent->device(), std::move(descriptor), parent->storage_, placement, parent);
 }
 
+namespace {
+
+/// Read counts are those of temporary images.
+bool noneTemporary(const Images& batch) {
+  const auto looks = batch.looks();
+  return std::none_of(looks.begin(), looks.end(),
+                      [](const Ref<MPS::Image>& image) { return Access::temporary(image.get()) != nullptr; });
+}
+
+}  // namespace
+
+void Access::addReads(const MPS::ImageBatch& batch, std::ptrdiff_t amount) {
+  if (amount != 0 && !noneTemporary(batch)) MPS::imageBatchIncrementReadCount(batch, amount);
+}
+
 void Access::chargeRead(Images batch) {
-  for (std::size_t i = 0; i < batch.size(); ++i) {
-    MPS::TemporaryImage* image = temporary(batch[i].get());
-    if (!image || std::find(batch.begin(), batch.begin() + static_cast<std::ptrdiff_t>(i), batch[i]) !=
-                      batch.begin() + static_cast<std::ptrdiff_t>(i))
-      continue;
-    if (image->readCount() > 0 && image->readCount() != std::numeric_limits<std::size_t>::max())
+  if (noneTemporary(batch)) return;
+  forEachDistinct(batch, [](const Ref<MPS::Image>& i, std::size_t) {
+    MPS::TemporaryImage* image = temporary(i.get());
+    if (image && image->readCount() > 0 && image->readCount() != std::numeric_limits<std::size_t>::max())
       image->setReadCount(image->readCount() - 1);
-  }
+    return true;
+  });
 }
 
 }  // namespace kovar::nn
@@ -322,14 +339,21 @@ ImageBatch Image::batchRepresentation(Range subRange) {
   if (!base::fits(subRange.location, subRange.length, numberOfImages()))
     base::raise(described() + ".batchRepresentation: images " + std::to_string(subRange.location) + " + " +
                 std::to_string(subRange.length) + " of " + std::to_string(numberOfImages()));
-  ImageBatch batch;
-  for (std::size_t i = 0; i < subRange.length; ++i) {
-    auto d = descriptor_->copy();
-    d->setNumberOfImages(1);
-    Placement p = placement_;
-    p.firstImage += subRange.location + i;
-    batch.push_back(Access::makeView(self<Image>(), d, p));
-  }
+  if (subRange.length == 0) return {};
+  auto d = descriptor_->copy();
+  d->setNumberOfImages(1);
+  Placement p = placement_;
+  p.firstImage += subRange.location;
+  const Ref<Image> first = Access::makeView(self<Image>(), d, p);
+  const auto next = [](const Ref<Image>& one, std::size_t i) {
+    Placement at = one->placement_;
+    at.firstImage += i;
+    return Access::makeView(one->parent_, one->descriptor_, at);
+  };
+  if (!temporary_) return ImageBatch::series(first, subRange.length, next);
+  // Each view counts as a reader of a temporary image from now on.
+  ImageBatch batch{first};
+  for (std::size_t i = 1; i < subRange.length; ++i) batch.push_back(next(first, i));
   return batch;
 }
 
@@ -425,24 +449,8 @@ Ref<TemporaryImage> TemporaryImage::temporaryImage(const Ref<MTL::CommandBuffer>
 
 void TemporaryImage::prefetchStorage(const Ref<MTL::CommandBuffer>&, const std::vector<Ref<ImageDescriptor>>&) {}
 
-namespace {
-
-template <class Fn>
-std::size_t forEachDistinct(const ImageBatch& batch, Fn&& fn) {
-  std::size_t distinct = 0;
-  for (std::size_t i = 0; i < batch.size(); ++i) {
-    const auto here = batch.begin() + static_cast<std::ptrdiff_t>(i);
-    if (std::find(batch.begin(), here, batch[i]) != here) continue;
-    ++distinct;
-    if (!fn(batch[i], i)) break;
-  }
-  return distinct;
-}
-
-}  // namespace
-
 std::size_t imageBatchIncrementReadCount(const ImageBatch& batch, std::ptrdiff_t amount) {
-  return forEachDistinct(batch, [&](const Ref<Image>& image, std::size_t) {
+  return nn::forEachDistinct(nn::Images(batch), [&](const Ref<Image>& image, std::size_t) {
     auto* t = Access::temporary(image.get());
     if (t && t->readCount() != 0)
       t->setReadCount(
@@ -452,7 +460,7 @@ std::size_t imageBatchIncrementReadCount(const ImageBatch& batch, std::ptrdiff_t
 }
 
 void imageBatchSynchronize(const ImageBatch& batch, const Ref<MTL::CommandBuffer>& commandBuffer) {
-  forEachDistinct(batch, [&](const Ref<Image>& image, std::size_t) {
+  nn::forEachDistinct(nn::Images(batch), [&](const Ref<Image>& image, std::size_t) {
     image->synchronize(commandBuffer);
     return true;
   });
@@ -460,7 +468,7 @@ void imageBatchSynchronize(const ImageBatch& batch, const Ref<MTL::CommandBuffer
 
 std::size_t imageBatchResourceSize(const ImageBatch& batch) {
   std::size_t bytes = 0;
-  forEachDistinct(batch, [&](const Ref<Image>& image, std::size_t) {
+  nn::forEachDistinct(nn::Images(batch).all(), [&](const Ref<Image>& image, std::size_t) {
     bytes += image->resourceSize();
     return true;
   });
@@ -472,7 +480,7 @@ std::ptrdiff_t imageBatchIterate(
     const std::function<std::ptrdiff_t(const Ref<Image>& image, std::size_t index)>& iteratorBlock) {
   constexpr std::ptrdiff_t kGoOn = std::numeric_limits<std::ptrdiff_t>::min();
   std::ptrdiff_t last = kGoOn;
-  forEachDistinct(batch, [&](const Ref<Image>& image, std::size_t index) {
+  nn::forEachDistinct(nn::Images(batch).all(), [&](const Ref<Image>& image, std::size_t index) {
     last = iteratorBlock(image, index);
     return last == kGoOn;
   });

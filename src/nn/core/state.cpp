@@ -193,6 +193,8 @@ Ref<ImageDescriptor> State::doDestinationImageDescriptor(const std::vector<Ref<I
   return suggestedDescriptor;
 }
 
+Ref<State> State::doSibling(std::size_t) const { return nullptr; }
+
 std::string State::described() const {
   return label_.empty() ? className() : std::string(className()) + " \"" + label_ + "\"";
 }
@@ -204,37 +206,28 @@ NNGradientState::NNGradientState(const Ref<MTL::CommandBuffer>& commandBuffer,
     : State(commandBuffer), record_(std::move(record)) {}
 NNGradientState::~NNGradientState() = default;
 
-namespace {
-
-template <class Fn>
-std::size_t forEachDistinct(const StateBatch& batch, Fn&& fn) {
-  std::size_t distinct = 0;
-  for (std::size_t i = 0; i < batch.size(); ++i) {
-    const auto here = batch.begin() + static_cast<std::ptrdiff_t>(i);
-    if (!batch[i] || std::find(batch.begin(), here, batch[i]) != here) continue;
-    ++distinct;
-    fn(batch[i]);
-  }
-  return distinct;
-}
-
-}  // namespace
-
 std::size_t stateBatchIncrementReadCount(const StateBatch& batch, std::ptrdiff_t amount) {
-  return forEachDistinct(batch, [&](const Ref<State>& s) {
+  return nn::forEachDistinct(BatchView<State>(batch), [&](const Ref<State>& s, std::size_t) {
     if (s->readCount() != 0)
       s->setReadCount(
           static_cast<std::size_t>(std::max<std::ptrdiff_t>(0, static_cast<std::ptrdiff_t>(s->readCount()) + amount)));
+    return true;
   });
 }
 
 void stateBatchSynchronize(const StateBatch& batch, const Ref<MTL::CommandBuffer>& commandBuffer) {
-  forEachDistinct(batch, [&](const Ref<State>& s) { s->synchronize(commandBuffer); });
+  nn::forEachDistinct(BatchView<State>(batch), [&](const Ref<State>& s, std::size_t) {
+    s->synchronize(commandBuffer);
+    return true;
+  });
 }
 
 std::size_t stateBatchResourceSize(const StateBatch& batch) {
   std::size_t bytes = 0;
-  forEachDistinct(batch, [&](const Ref<State>& s) { bytes += s->resourceSize(); });
+  nn::forEachDistinct(BatchView<State>(batch).all(), [&](const Ref<State>& s, std::size_t) {
+    bytes += s->resourceSize();
+    return true;
+  });
   return bytes;
 }
 
@@ -242,15 +235,48 @@ std::size_t stateBatchResourceSize(const StateBatch& batch) {
 
 namespace kovar::nn {
 
+namespace {
+
+/// Carries nothing but the record, which serves every image of a batch.
+class PlainGradientState final : public MPS::NNGradientState {
+ public:
+  PlainGradientState(const Ref<MTL::Device>& device, std::shared_ptr<const ForwardRecord> record)
+      : NNGradientState(device, std::move(record)) {}
+  PlainGradientState(const Ref<MTL::CommandBuffer>& commandBuffer, std::shared_ptr<const ForwardRecord> record)
+      : NNGradientState(commandBuffer, std::move(record)) {}
+
+ private:
+  bool doHasSiblings() const override { return true; }
+  Ref<MPS::State> doSibling(std::size_t) const override {
+    if (commandBuffer_) return std::make_shared<PlainGradientState>(commandBuffer_, record_);
+    return std::make_shared<PlainGradientState>(device_, record_);
+  }
+};
+
+}  // namespace
+
 Ref<MPS::State> Access::plainGradientState(const StateRequest& request) {
-  auto record = std::make_shared<const ForwardRecord>(request.record);
-  if (request.commandBuffer) return make<MPS::NNGradientState>(request.commandBuffer, std::move(record));
-  return make<MPS::NNGradientState>(request.source->device(), std::move(record));
+  return plainGradientState(request, std::make_shared<const ForwardRecord>(request.record));
+}
+
+Ref<MPS::State> Access::plainGradientState(const StateRequest& request, std::shared_ptr<const ForwardRecord> record) {
+  if (request.commandBuffer) return std::make_shared<PlainGradientState>(request.commandBuffer, std::move(record));
+  return std::make_shared<PlainGradientState>(request.source->device(), std::move(record));
+}
+
+Ref<MPS::State> Access::sibling(const Ref<MPS::State>& first, std::size_t i) {
+  Ref<MPS::State> state = first->doSibling(i);
+  if (state->readCount() != first->readCount()) state->setReadCount(first->readCount());
+  return state;
 }
 
 void Access::chargeRead(const MPS::StateBatch& batch) {
-  MPS::forEachDistinct(batch, [](const Ref<MPS::State>& s) {
+  const MPS::BatchView<MPS::State> states(batch);
+  const auto looks = states.looks();
+  if (std::none_of(looks.begin(), looks.end(), [](const auto& s) { return s && s->readCount() > 0; })) return;
+  forEachDistinct(states, [](const Ref<MPS::State>& s, std::size_t) {
     if (s->readCount() > 0) s->setReadCount(s->readCount() - 1);
+    return true;
   });
 }
 

@@ -97,8 +97,11 @@ void Trainer::complete(Slot& slot) {
   slot.labels[0]->lossImage()->parent()->readBytes(shares.data(), kPixelOrder, sizeof(float),
                                                    {{0, 0, 0}, {1, 1, shares.size()}}, {0, 1}, 0);
   std::vector<float> logits(slot.truth.size() * kDigits);
-  slot.logits[0]->parent()->readBytes(logits.data(), kPixelOrder, kDigits * sizeof(float),
-                                      {{0, 0, 0}, {1, 1, slot.truth.size()}}, {0, kDigits}, 0);
+  MPS::BatchView<MPS::Image>(slot.logits)
+      .front()
+      ->parent()
+      ->readBytes(logits.data(), kPixelOrder, kDigits * sizeof(float), {{0, 0, 0}, {1, 1, slot.truth.size()}},
+                  {0, kDigits}, 0);
   for (std::size_t i = 0; i < slot.truth.size(); ++i) {
     result.loss += shares[i];
     const float* mine = logits.data() + i * kDigits;

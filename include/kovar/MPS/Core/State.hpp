@@ -127,6 +127,10 @@ class State : public Object {
                                                             const std::vector<Ref<State>>& sourceStates,
                                                             const Ref<Kernel>& kernel,
                                                             const Ref<ImageDescriptor>& suggestedDescriptor);
+  /// True where this state is that of a batch's first image and those of the others follow from it.
+  virtual bool doHasSiblings() const { return false; }
+  /// The state of image `index` (from 1 on) of that batch.
+  virtual Ref<State> doSibling(std::size_t index) const;
   virtual const char* className() const { return "State"; }
   void release();
   std::string described() const;

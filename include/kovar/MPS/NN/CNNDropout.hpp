@@ -18,6 +18,8 @@ class CNNDropoutGradientState final : public NNGradientState {
  protected:
   using NNGradientState::NNGradientState;
   const char* className() const override { return "CNNDropoutGradientState"; }
+  bool doHasSiblings() const override { return true; }
+  Ref<State> doSibling(std::size_t index) const override;
 
  private:
   std::shared_ptr<rt::Storage> mask_;  // shared by the states of a batch

@@ -76,7 +76,7 @@ class CNNKernelBase : public Kernel {
   /// Channels written for the channels read from each source.
   virtual std::size_t doDestinationChannels(const std::vector<std::size_t>& used) { return used[0]; }
   /// The same for an encode into a given destination; for classes where it depends on the state or the destination.
-  virtual std::size_t doWrittenChannels(const std::vector<std::size_t>& used, const StateBatch&, const Image&,
+  virtual std::size_t doWrittenChannels(const std::vector<std::size_t>& used, const BatchView<State>&, const Image&,
                                         bool /*automatic*/) {
     return doDestinationChannels(used);
   }
@@ -98,10 +98,10 @@ class CNNKernelBase : public Kernel {
 
   // --- the one way of encoding ---------------------------------------------------------------------------------------
   /// The images of a batch, or one image, without copying their references.
-  using Images = std::span<const Ref<Image>>;
+  using Images = BatchView<Image>;
   /// One batch per source.
   using Sources = std::span<const Images>;
-  static Images one(const Ref<Image>& image) { return {&image, 1}; }
+  static Images one(const Ref<Image>& image) { return Images(image); }
 
   void encodeTo(const Ref<MTL::CommandBuffer>& commandBuffer, Sources sources, const StateBatch& states,
                 Images destinations, bool batch);
@@ -125,6 +125,9 @@ class CNNKernelBase : public Kernel {
     return makeResultStates(commandBufferIfTemporary, Sources(sources.begin(), sources.size()), sourceStates,
                             destinations);
   }
+
+  /// What a gradient of an encode from `source` (to `destination`, or null) will have to know.
+  nn::ForwardRecord forwardRecord(const Image& source, const Image* destination) const;
 
   std::vector<Source> sources_;
   MTL::Region clipRect_ = RectNoClip;

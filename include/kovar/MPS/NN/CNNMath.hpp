@@ -187,7 +187,7 @@ class CNNArithmeticGradient : public CNNGradientKernel {
  protected:
   CNNArithmeticGradient(const Ref<MTL::Device>& device, nn::ArithmeticOp op, bool isSecondarySourceFilter);
   void doEncode(nn::Call& call) override;
-  std::size_t doWrittenChannels(const std::vector<std::size_t>& used, const StateBatch& states,
+  std::size_t doWrittenChannels(const std::vector<std::size_t>& used, const BatchView<State>& states,
                                 const Image& destination, bool automatic) override;
   Ref<ImageDescriptor> doDestinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
                                                     const std::vector<Ref<State>>& sourceStates) override;

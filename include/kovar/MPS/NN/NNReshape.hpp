@@ -39,7 +39,7 @@ class NNReshape final : public CNNKernel {
  protected:
   void doEncode(nn::Call& call) override;
   Ref<State> doResultState(const nn::StateRequest& request) override;
-  std::size_t doWrittenChannels(const std::vector<std::size_t>& used, const StateBatch& states,
+  std::size_t doWrittenChannels(const std::vector<std::size_t>& used, const BatchView<State>& states,
                                 const Image& destination, bool automatic) override;
   Ref<ImageDescriptor> doDestinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
                                                     const std::vector<Ref<State>>& sourceStates) override;
@@ -58,7 +58,7 @@ class NNReshapeGradient final : public CNNGradientKernel {
 
  protected:
   void doEncode(nn::Call& call) override;
-  std::size_t doWrittenChannels(const std::vector<std::size_t>& used, const StateBatch& states,
+  std::size_t doWrittenChannels(const std::vector<std::size_t>& used, const BatchView<State>& states,
                                 const Image& destination, bool automatic) override;
   void doAdopt(const nn::ForwardRecord& record, const std::vector<Ref<Image>>& sourceImages) override;
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
@@ -120,7 +120,7 @@ class NNPadGradient final : public CNNGradientKernel {
 
  protected:
   void doEncode(nn::Call& call) override;
-  std::size_t doWrittenChannels(const std::vector<std::size_t>& used, const StateBatch& states,
+  std::size_t doWrittenChannels(const std::vector<std::size_t>& used, const BatchView<State>& states,
                                 const Image& destination, bool automatic) override;
   void doAdopt(const nn::ForwardRecord& record, const std::vector<Ref<Image>>& sourceImages) override;
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }

@@ -17,7 +17,7 @@ class NNSlice final : public CNNKernel {
 
  protected:
   void doEncode(nn::Call& call) override;
-  std::size_t doWrittenChannels(const std::vector<std::size_t>& used, const StateBatch& states,
+  std::size_t doWrittenChannels(const std::vector<std::size_t>& used, const BatchView<State>& states,
                                 const Image& destination, bool automatic) override;
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
   const char* className() const override { return "NNSlice"; }
