@@ -38,8 +38,9 @@ const Ref<NNImageNode>& first(const std::vector<Ref<NNImageNode>>& gradients) {
   return gradients[0];
 }
 
+/// Null where the filter is not one of arithmetic, which others refuse in words.
 Ref<NNBinaryGradientStateNode> stateOf(const NNFilterNode& forward) {
-  return std::static_pointer_cast<NNBinaryGradientStateNode>(forward.resultState());
+  return std::dynamic_pointer_cast<NNBinaryGradientStateNode>(forward.resultState());
 }
 
 /// The gradients by both operands.

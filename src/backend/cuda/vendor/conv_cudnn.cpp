@@ -17,6 +17,8 @@
 #include "backend/cuda/reduce.hpp"
 #include "backend/cuda/vendor/library.hpp"
 #include "backend/cuda/vendor/versions.hpp"
+#include "base/log.hpp"
+#include "prim/prim.hpp"
 
 namespace kovar::cuda {
 namespace {
@@ -181,24 +183,23 @@ Names namesOf(Direction direction) {
 
 /// Weight gradients of two engines are not what they should be (cuDNN 9.19 on an H100, docs/cuda.md): the Winograd
 /// engine, which carries no note, loses half the digits with windows other than 3x3, and the first engine with its twin
-/// leaves out parts where windows are dilated.
+/// leaves out parts of the sum where windows are dilated, and of some where they are not.
 bool trusted(std::int64_t engine, const prim::Conv& desc) {
   constexpr std::int64_t kFirst = 1, kTwin = 20, kWinograd = 17;
   if (desc.direction != Direction::Weights) return true;
   if (engine == kWinograd) return desc.y.kernel == 3 && desc.x.kernel == 3;
-  const bool dilated = desc.y.dilation > 1 || desc.x.dilation > 1;
-  return !dilated || (engine != kFirst && engine != kTwin);
+  return engine != kFirst && engine != kTwin;
 }
 
 /// Whether an engine computes what we promise: the same bits every run, and float32 throughout unless less is allowed.
-bool acceptable(const Descriptor& config, const prim::Conv& desc) {
+/// index: its number, which stays the same from version to version.
+bool acceptable(const Descriptor& config, const prim::Conv& desc, std::int64_t& index) {
   Descriptor engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
   cudnnBackendDescriptor_t raw = engine.raw();
   std::int64_t count = 0;
   if ((*dnn()).get(config.raw(), CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &count, &raw) !=
       CUDNN_STATUS_SUCCESS)
     return false;
-  std::int64_t index = -1;
   if ((*dnn()).get(raw, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, 1, &count, &index) != CUDNN_STATUS_SUCCESS ||
       !trusted(index, desc))
     return false;
@@ -306,7 +307,8 @@ struct Product {
       return false;
     for (std::int64_t i = 0; i < std::min(count, kMost); ++i) {
       Descriptor& config = *configs[static_cast<std::size_t>(i)];
-      if (!acceptable(config, shape.desc)) continue;
+      std::int64_t engine = -1;
+      if (!acceptable(config, shape.desc, engine)) continue;
       auto candidate = std::make_unique<Descriptor>(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
       candidate->set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, handle->raw);
       candidate->set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config);
@@ -318,6 +320,8 @@ struct Product {
         continue;
       plan = std::move(candidate);
       workspaceBytes = bytes;
+      if (base::traceEnabled("dispatch"))
+        base::trace("dispatch", "cuDNN's engine " + std::to_string(engine) + " for " + prim::textOf(shape.desc));
       return true;
     }
     return false;
