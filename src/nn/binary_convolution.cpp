@@ -181,14 +181,7 @@ CNNBinaryConvolution::CNNBinaryConvolution(const Ref<MTL::Device>& device,
                                            const Ref<CNNConvolutionDataSource>& convolutionData,
                                            const nn::BinarySettings& settings, const char* who)
     : CNNKernel(device), parts_(nn::loadBinary(device, convolutionData, settings, who)) {
-  const CNNConvolutionDescriptor& d = *parts_->descriptor;
-  Source& s = sources_[0];
-  s.kernelWidth = d.kernelWidth();
-  s.kernelHeight = d.kernelHeight();
-  s.strideX = d.strideInPixelsX();
-  s.strideY = d.strideInPixelsY();
-  s.dilationX = d.dilationRateX();
-  s.dilationY = d.dilationRateY();
+  nn::takeWindow(*parts_->descriptor, sources_[0]);
   setLabel(parts_->label);
 }
 

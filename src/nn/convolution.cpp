@@ -24,14 +24,7 @@ CNNConvolution::CNNConvolution(const Ref<MTL::Device>& device,
 
 CNNConvolution::CNNConvolution(std::shared_ptr<nn::WeightsCell> cell)
     : CNNKernel(cell->device()), cell_(std::move(cell)) {
-  const CNNConvolutionDescriptor& d = cell_->descriptor();
-  Source& s = sources_[0];
-  s.kernelWidth = d.kernelWidth();
-  s.kernelHeight = d.kernelHeight();
-  s.strideX = d.strideInPixelsX();
-  s.strideY = d.strideInPixelsY();
-  s.dilationX = d.dilationRateX();
-  s.dilationY = d.dilationRateY();
+  nn::takeWindow(cell_->descriptor(), sources_[0]);
   setLabel(cell_->label());
 }
 

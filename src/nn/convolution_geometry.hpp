@@ -12,6 +12,17 @@
 
 namespace kovar::nn {
 
+/// Gives a kernel's source the window, stride and dilation of a descriptor.
+template <class Source>
+void takeWindow(const MPS::CNNConvolutionDescriptor& d, Source& s) {
+  s.kernelWidth = d.kernelWidth();
+  s.kernelHeight = d.kernelHeight();
+  s.strideX = d.strideInPixelsX();
+  s.strideY = d.strideInPixelsY();
+  s.dilationX = d.dilationRateX();
+  s.dilationY = d.dilationRateY();
+}
+
 /// Window, stride and dilation of a descriptor; no padding yet.
 inline prim::Conv windowsOf(const MPS::CNNConvolutionDescriptor& d) {
   const auto axis = [](std::size_t kernel, std::size_t stride, std::size_t dilation) {

@@ -47,15 +47,7 @@ CNNConvolutionGradient::CNNConvolutionGradient(const Ref<MTL::Device>& device,
 CNNConvolutionGradient::CNNConvolutionGradient(std::shared_ptr<nn::WeightsCell> cell, const char* who)
     : CNNGradientKernel(cell->device()), cell_(checked(std::move(cell), who)) {
   isStateModified_ = true;
-  const CNNConvolutionDescriptor& d = cell_->descriptor();
-  for (Source& s : sources_) {
-    s.kernelWidth = d.kernelWidth();
-    s.kernelHeight = d.kernelHeight();
-    s.strideX = d.strideInPixelsX();
-    s.strideY = d.strideInPixelsY();
-    s.dilationX = d.dilationRateX();
-    s.dilationY = d.dilationRateY();
-  }
+  for (Source& s : sources_) nn::takeWindow(cell_->descriptor(), s);
   setLabel(cell_->label());
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "nn/convolution_transpose_geometry.hpp"
+#include "nn/core/encoder.hpp"
 
 namespace kovar::nn {
 
@@ -25,19 +26,22 @@ TransposeGeometry transposeGeometry(const WeightsCell& cell, std::int64_t centre
   return g;
 }
 
+Tensor pixelsOf(const Tensor& spread, const Tensor& source, const TransposeGeometry& g) {
+  prim::View pixels = spread.view;
+  pixels.dims = source.view.dims;
+  pixels.strides[1] *= g.conv.y.stride;
+  pixels.strides[2] *= g.conv.x.stride;
+  return spread.as(pixels);
+}
+
 Tensor spreadWindow(Recorder& list, const Tensor& source, const TransposeGeometry& g, std::int64_t height,
                     std::int64_t width) {
-  const std::int64_t sy = g.conv.y.stride, sx = g.conv.x.stride;
   Tensor spread = source;
-  if (sy > 1 || sx > 1) {
+  if (g.conv.y.stride > 1 || g.conv.x.stride > 1) {
     spread = list.temporaryImage(prim::DType::F32, source.n(), spreadExtent(source.h(), g.conv.y.stride),
                                  spreadExtent(source.w(), g.conv.x.stride), source.c());
     list.op(prim::Fill{}, {spread.write()});
-    prim::View pixels = spread.view;
-    pixels.dims = source.view.dims;
-    pixels.strides[1] *= sy;
-    pixels.strides[2] *= sx;
-    list.op(prim::Copy{}, {source.read(), spread.as(pixels).write()});
+    list.op(prim::Copy{}, {source.read(), pixelsOf(spread, source, g).write()});
   }
   Tensor window = list.temporaryImage(prim::DType::F32, source.n(), height + g.conv.y.extent() - 1,
                                       width + g.conv.x.extent() - 1, source.c());
@@ -69,17 +73,13 @@ namespace {
 /// Checks convolution states that an encode takes.
 void checkStates(const MPS::Kernel& who, const MPS::StateBatch& states, std::size_t images) {
   if (states.empty()) return;
-  const std::string where = Access::described(who) + ".encode: ";
+  const auto refuse = [&](const std::string& text) { base::raise(Access::described(who) + ".encode: " + text); };
   if (states.size() != images)
-    base::raise(where + std::to_string(states.size()) + " convolution states for " + std::to_string(images) +
-                " images; give one state per image");
-  for (const auto& s : states) {
-    if (!s) base::raise(where + "a convolution state is null; give all of the batch or none");
-    if (Access::device(*s) != who.device())
-      base::raise(where + "the state " + Access::described(*s) + " belongs to another device");
-    if (s->isTemporary() && s->readCount() == 0)
-      base::raise(where + "the state " + Access::described(*s) +
-                  " is used up: its readCount is 0; raise readCount before the encode that read it last");
+    refuse(std::to_string(states.size()) + " convolution states for " + std::to_string(images) +
+           " images; give one state per image");
+  for (const auto& s : MPS::BatchView<MPS::State>(states).looks()) {
+    if (!s) refuse("a convolution state is null; give all of the batch or none");
+    checkState(*s, who, refuse);
   }
 }
 
@@ -114,14 +114,7 @@ CNNConvolutionTranspose::CNNConvolutionTranspose(const Ref<MTL::Device>& device,
 CNNConvolutionTranspose::CNNConvolutionTranspose(std::shared_ptr<nn::WeightsCell> cell)
     : CNNKernel(cell->device()), cell_(nn::transposable(std::move(cell), "CNNConvolutionTranspose")) {
   isBackwards_ = true;
-  const CNNConvolutionDescriptor& d = cell_->descriptor();
-  Source& s = sources_[0];
-  s.kernelWidth = d.kernelWidth();
-  s.kernelHeight = d.kernelHeight();
-  s.strideX = d.strideInPixelsX();
-  s.strideY = d.strideInPixelsY();
-  s.dilationX = d.dilationRateX();
-  s.dilationY = d.dilationRateY();
+  nn::takeWindow(cell_->descriptor(), sources_[0]);
   setLabel(cell_->label());
 }
 

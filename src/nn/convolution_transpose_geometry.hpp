@@ -24,6 +24,9 @@ TransposeGeometry transposeGeometry(const WeightsCell& cell, std::int64_t centre
 /// Pixels of the spread source.
 inline std::int64_t spreadExtent(std::int64_t extent, std::int32_t stride) { return (extent - 1) * stride + 1; }
 
+/// Those of a spread source that are the source's own.
+Tensor pixelsOf(const Tensor& spread, const Tensor& source, const TransposeGeometry& g);
+
 /// The part of the spread source that `height` x `width` results read, its border repeated.
 Tensor spreadWindow(Recorder& list, const Tensor& source, const TransposeGeometry& g, std::int64_t height,
                     std::int64_t width);

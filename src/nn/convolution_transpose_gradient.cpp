@@ -11,7 +11,6 @@ namespace {
 /// the destination's first one.
 void gatherSpread(Recorder& list, const Tensor& window, const TransposeGeometry& g, const Tensor& source,
                   std::int64_t y0, std::int64_t x0, const Tensor& destination) {
-  const std::int64_t sy = g.conv.y.stride, sx = g.conv.x.stride;
   const Tensor spread = list.temporaryImage(prim::DType::F32, source.n(), spreadExtent(source.h(), g.conv.y.stride),
                                             spreadExtent(source.w(), g.conv.x.stride), source.c());
   prim::Copy back;
@@ -19,13 +18,9 @@ void gatherSpread(Recorder& list, const Tensor& window, const TransposeGeometry&
   back.edge = prim::Edge::Clamp;
   back.shift = {0, static_cast<std::int32_t>(g.y0), static_cast<std::int32_t>(g.x0), 0};
   list.op(back, {window.read(), spread.write()});
-  prim::View pixels = spread.view;
-  pixels.dims = source.view.dims;
-  pixels.strides[1] *= sy;
-  pixels.strides[2] *= sx;
   prim::Copy part;  // what lies beside the source gets 0
   part.shift = {0, static_cast<std::int32_t>(y0), static_cast<std::int32_t>(x0), 0};
-  list.op(part, {spread.as(pixels).read(), destination.write()});
+  list.op(part, {pixelsOf(spread, source, g).read(), destination.write()});
 }
 
 }  // namespace
@@ -49,15 +44,7 @@ CNNConvolutionTransposeGradient::CNNConvolutionTransposeGradient(const Ref<MTL::
 CNNConvolutionTransposeGradient::CNNConvolutionTransposeGradient(std::shared_ptr<nn::WeightsCell> cell)
     : CNNGradientKernel(cell->device()), cell_(checked(std::move(cell))) {
   isStateModified_ = true;
-  const CNNConvolutionDescriptor& d = cell_->descriptor();
-  for (Source& s : sources_) {
-    s.kernelWidth = d.kernelWidth();
-    s.kernelHeight = d.kernelHeight();
-    s.strideX = d.strideInPixelsX();
-    s.strideY = d.strideInPixelsY();
-    s.dilationX = d.dilationRateX();
-    s.dilationY = d.dilationRateY();
-  }
+  for (Source& s : sources_) nn::takeWindow(cell_->descriptor(), s);
   setLabel(cell_->label());
 }
 

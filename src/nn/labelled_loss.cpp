@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "base/edge.hpp"
-#include "kovar/MPS/NN/CNNLoss.hpp"
 #include "nn/core/access.hpp"
 #include "nn/core/encoder.hpp"
 
@@ -43,6 +42,19 @@ Tensor together(Recorder& list, const std::vector<Tensor>& parts) {
 }
 
 }  // namespace
+
+MPS::StateBatch LabelAccess::checked(const MPS::Kernel& who, const char* method, const MPS::CNNLossLabelsBatch& labels,
+                                     std::size_t images) {
+  const auto refuse = [&](const std::string& text) {
+    base::raise(Access::described(who) + "." + method + ": " + text);
+  };
+  if (labels.size() != images)
+    refuse(std::to_string(labels.size()) + " labels for " + std::to_string(images) +
+           " images; give one CNNLossLabels per image");
+  for (const auto& l : labels)
+    if (!l) refuse("labels are null");
+  return labels;
+}
 
 void LabelAccess::encode(Call& call, const std::string& where, const prim::Scalars& scalars,
                          const std::function<LabelledPrim(bool weighted, bool single)>& make) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "kovar/MPS/NN/CNNLoss.hpp"
 #include "nn/core/call.hpp"
 
 namespace kovar::nn {
@@ -16,6 +17,9 @@ struct LabelledPrim {
 };
 
 struct LabelAccess {
+  /// The labels of an encode's images as its states. Throws Error when one is missing.
+  static MPS::StateBatch checked(const MPS::Kernel& who, const char* method, const MPS::CNNLossLabelsBatch& labels,
+                                 std::size_t images);
   /// Encodes the primitive that `make` gives. weighted: some of the labels have a weights image; single: the loss is
   /// one number an image, otherwise one per element. Throws Error, `where` first, when labels, weights or loss images
   /// do not fit the predictions.

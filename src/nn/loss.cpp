@@ -166,32 +166,25 @@ CNNLoss::CNNLoss(const Ref<MTL::Device>& device, const Ref<CNNLossDescriptor>& l
   descriptor_ = d.copy();
 }
 
-StateBatch CNNLoss::checked(const char* method, const CNNLossLabelsBatch& labels, std::size_t images) const {
-  const std::string where = described() + "." + method + ": ";
-  if (labels.size() != images)
-    base::raise(where + std::to_string(labels.size()) + " labels for " + std::to_string(images) +
-                " images; give one CNNLossLabels per image");
-  for (const auto& l : labels)
-    if (!l) base::raise(where + "labels are null");
-  return labels;
-}
-
 void CNNLoss::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceImage,
                      const Ref<CNNLossLabels>& labels, const Ref<Image>& destinationImage) {
-  encodeTo(commandBuffer, {one(sourceImage)}, checked("encode", {labels}, 1), one(destinationImage), false);
+  encodeTo(commandBuffer, {one(sourceImage)}, nn::LabelAccess::checked(*this, "encode", {labels}, 1),
+           one(destinationImage), false);
 }
 Ref<Image> CNNLoss::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceImage,
                            const Ref<CNNLossLabels>& labels) {
-  return encodeNew(commandBuffer, {one(sourceImage)}, checked("encode", {labels}, 1), nullptr, false, false)[0];
+  return encodeNew(commandBuffer, {one(sourceImage)}, nn::LabelAccess::checked(*this, "encode", {labels}, 1), nullptr,
+                   false, false)[0];
 }
 void CNNLoss::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const ImageBatch& sourceImages,
                           const CNNLossLabelsBatch& labels, const ImageBatch& destinationImages) {
-  encodeTo(commandBuffer, {sourceImages}, checked("encodeBatch", labels, sourceImages.size()), destinationImages, true);
+  encodeTo(commandBuffer, {sourceImages}, nn::LabelAccess::checked(*this, "encodeBatch", labels, sourceImages.size()),
+           destinationImages, true);
 }
 ImageBatch CNNLoss::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const ImageBatch& sourceImages,
                                 const CNNLossLabelsBatch& labels) {
-  return encodeNew(commandBuffer, {sourceImages}, checked("encodeBatch", labels, sourceImages.size()), nullptr, false,
-                   true);
+  return encodeNew(commandBuffer, {sourceImages},
+                   nn::LabelAccess::checked(*this, "encodeBatch", labels, sourceImages.size()), nullptr, false, true);
 }
 
 void CNNLoss::doEncode(nn::Call& call) {

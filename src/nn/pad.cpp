@@ -90,7 +90,7 @@ void NNPad::doEncode(nn::Call& call) {
     base::raise(described() + ".encode: fillValueArray has " + std::to_string(fillValues_.size()) + " values, " +
                 std::to_string(dst.c()) + " channels are written; give one for each");
   // The whole from the values, then the image into it.
-  const auto values = nn::uploadFloats(device_, fillValues_.data(), fillValues_.size());
+  const auto values = nn::uploadedOnce(fillValuesOnDevice_, device_, fillValues_);
   call.list.op(prim::Copy{}, {nn::channelVector(values, dst.n(), dst.h(), dst.w(), dst.c()).read(), dst.write()});
   nn::Tensor from = src, to = dst;
   const std::int64_t shifts[] = {0, g.offsetY, g.offsetX, -static_cast<std::int64_t>(before_.channel)};

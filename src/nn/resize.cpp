@@ -102,7 +102,7 @@ void NNCropAndResizeBilinear::doEncode(nn::Call& call) {
   };
   for (const Region& r : *regions_) add(r.origin.y, r.size.height, src.h(), height_, dst.h());
   for (const Region& r : *regions_) add(r.origin.x, r.size.width, src.w(), width_, dst.w());
-  const auto storage = nn::uploadFloats(device_, coordinates.data(), coordinates.size());
+  const auto storage = nn::uploadedOnce(coordinatesOnDevice_, device_, coordinates);
   prim::View y = prim::View::contiguous(prim::DType::F32, {count, dst.h(), 1, 1});
   prim::View x = prim::View::contiguous(prim::DType::F32, {count, 1, dst.w(), 1}, count * dst.h());
   y.dims[2] = dst.w(), y.strides[2] = 0;

@@ -103,32 +103,25 @@ Ref<Kernel> CNNYOLOLoss::doCopy(const Ref<MTL::Device>& device) {
   return copied;
 }
 
-StateBatch CNNYOLOLoss::checked(const char* method, const CNNLossLabelsBatch& labels, std::size_t images) const {
-  const std::string where = described() + "." + method + ": ";
-  if (labels.size() != images)
-    base::raise(where + std::to_string(labels.size()) + " labels for " + std::to_string(images) +
-                " images; give one CNNLossLabels per image");
-  for (const auto& l : labels)
-    if (!l) base::raise(where + "labels are null");
-  return labels;
-}
-
 void CNNYOLOLoss::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceImage,
                          const Ref<CNNLossLabels>& labels, const Ref<Image>& destinationImage) {
-  encodeTo(commandBuffer, {one(sourceImage)}, checked("encode", {labels}, 1), one(destinationImage), false);
+  encodeTo(commandBuffer, {one(sourceImage)}, nn::LabelAccess::checked(*this, "encode", {labels}, 1),
+           one(destinationImage), false);
 }
 Ref<Image> CNNYOLOLoss::encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceImage,
                                const Ref<CNNLossLabels>& labels) {
-  return encodeNew(commandBuffer, {one(sourceImage)}, checked("encode", {labels}, 1), nullptr, false, false)[0];
+  return encodeNew(commandBuffer, {one(sourceImage)}, nn::LabelAccess::checked(*this, "encode", {labels}, 1), nullptr,
+                   false, false)[0];
 }
 void CNNYOLOLoss::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const ImageBatch& sourceImages,
                               const CNNLossLabelsBatch& labels, const ImageBatch& destinationImages) {
-  encodeTo(commandBuffer, {sourceImages}, checked("encodeBatch", labels, sourceImages.size()), destinationImages, true);
+  encodeTo(commandBuffer, {sourceImages}, nn::LabelAccess::checked(*this, "encodeBatch", labels, sourceImages.size()),
+           destinationImages, true);
 }
 ImageBatch CNNYOLOLoss::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const ImageBatch& sourceImages,
                                     const CNNLossLabelsBatch& labels) {
-  return encodeNew(commandBuffer, {sourceImages}, checked("encodeBatch", labels, sourceImages.size()), nullptr, false,
-                   true);
+  return encodeNew(commandBuffer, {sourceImages},
+                   nn::LabelAccess::checked(*this, "encodeBatch", labels, sourceImages.size()), nullptr, false, true);
 }
 
 void CNNYOLOLoss::doEncode(nn::Call& call) {
@@ -137,7 +130,6 @@ void CNNYOLOLoss::doEncode(nn::Call& call) {
   if (channels % count != 0 || channels / count < 6)
     base::raise(where + "the source has " + std::to_string(channels) + " feature channels for " +
                 std::to_string(count) + " anchor boxes; each takes 5 and one for every class");
-  const std::vector<float> anchors = anchorsOf(*descriptor_);
   nn::LabelAccess::encode(call, where, {}, [&](bool weighted, bool single) {
     prim::Yolo d;
     d.xy = primTerm(*xy_);
@@ -157,7 +149,7 @@ void CNNYOLOLoss::doEncode(nn::Call& call) {
     d.minForPresence = minIOUForObjectPresence();
     d.maxForAbsence = maxIOUForObjectAbsence();
     d.anchors = static_cast<std::int32_t>(count);
-    const nn::Tensor sizes{nn::uploadFloats(device(), anchors.data(), anchors.size()),
+    const nn::Tensor sizes{nn::uploadedOnce(anchorsOnDevice_, device(), anchorsOf(*descriptor_)),
                            prim::View::contiguous(prim::DType::F32, {static_cast<std::int64_t>(count), 2})};
     return nn::LabelledPrim{d, {sizes.read()}};
   });

@@ -120,14 +120,8 @@ void Encoder::checkStates(const MPS::StateBatch& states, std::size_t count) cons
   if (states.size() != count)
     refuse(std::to_string(states.size()) + " states for " + std::to_string(count) +
            " images; give one state per image");
-  for (const auto& s : MPS::BatchView<MPS::State>(states).looks()) {
-    if (!s) continue;
-    if (Access::device(*s) != kernel_.device())
-      refuse("the state " + Access::described(*s) + " belongs to another device");
-    if (s->isTemporary() && s->readCount() == 0)
-      refuse("the state " + Access::described(*s) +
-             " is used up: its readCount is 0; raise readCount before the encode that read it last");
-  }
+  for (const auto& s : MPS::BatchView<MPS::State>(states).looks())
+    if (s) checkState(*s, kernel_, [this](const std::string& text) { refuse(text); });
 }
 
 void Encoder::checkAliasing(std::span<const Images> sources, Images destinations) const {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kovar/MPS/NN/CNNKernel.hpp"
+#include "nn/core/access.hpp"
 #include "nn/core/call.hpp"
 
 namespace kovar::nn {
@@ -51,6 +52,16 @@ class Encoder {
   const char* method_;
   Recorder list_;
 };
+
+/// Checks that a state of an encode can be read: of the kernel's device, and not used up. refuse(text) throws.
+template <class Refuse>
+void checkState(const MPS::State& state, const MPS::Kernel& kernel, const Refuse& refuse) {
+  if (Access::device(state) != kernel.device())
+    refuse("the state " + Access::described(state) + " belongs to another device");
+  if (state.isTemporary() && state.readCount() == 0)
+    refuse("the state " + Access::described(state) +
+           " is used up: its readCount is 0; raise readCount before the encode that read it last");
+}
 
 /// A batch as one tensor: the image itself, or images that lie at even distances in one storage. Nothing when they do
 /// not; they have to be gathered or scattered then. This is the only place that decides it.

@@ -93,4 +93,20 @@ rt::StorageRef uploadFloats(const Ref<MTL::Device>& device, const float* values,
   return storage;
 }
 
+struct KeptFloats {
+  Ref<MTL::Device> device;
+  std::vector<float> values;
+  rt::StorageRef storage;
+};
+
+rt::StorageRef uploadedOnce(std::shared_ptr<const KeptFloats>& kept, const Ref<MTL::Device>& device,
+                            const std::vector<float>& values) {
+  const bool same = kept && kept->device == device && kept->values.size() == values.size() &&
+                    std::memcmp(kept->values.data(), values.data(), values.size() * sizeof(float)) == 0;
+  if (!same)
+    kept = std::make_shared<const KeptFloats>(
+        KeptFloats{device, values, uploadFloats(device, values.data(), values.size())});
+  return kept->storage;
+}
+
 }  // namespace kovar::nn

@@ -31,4 +31,11 @@ Tensor channelVector(const rt::StorageRef& storage, std::int64_t n, std::int64_t
 /// Copies floats to storage of the device.
 rt::StorageRef uploadFloats(const Ref<MTL::Device>& device, const float* values, std::size_t count);
 
+/// Values that a kernel computes at each encode and that seldom change.
+struct KeptFloats;
+/// The values on the device: those in `kept` when they are the same, else a new upload, which `kept` then holds. So an
+/// encode repeated reads the same storage, and its plan can be replayed.
+rt::StorageRef uploadedOnce(std::shared_ptr<const KeptFloats>& kept, const Ref<MTL::Device>& device,
+                            const std::vector<float>& values);
+
 }  // namespace kovar::nn

@@ -15,6 +15,7 @@ namespace kovar::nn {
 struct Call;
 struct ForwardRecord;
 struct StateRequest;
+struct KeptFloats;
 struct Access;
 class Encoder;
 }  // namespace kovar::nn

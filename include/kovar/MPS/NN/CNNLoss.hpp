@@ -167,7 +167,6 @@ class CNNLoss : public CNNKernel {
   const char* className() const override { return "CNNLoss"; }
 
  private:
-  StateBatch checked(const char* method, const CNNLossLabelsBatch& labels, std::size_t images) const;
   Ref<CNNLossDescriptor> descriptor_;  // never changed
   friend class Kernel;
 };

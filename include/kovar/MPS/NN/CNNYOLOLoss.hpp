@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -134,9 +135,9 @@ class CNNYOLOLoss : public CNNKernel {
   const char* className() const override { return "CNNYOLOLoss"; }
 
  private:
-  StateBatch checked(const char* method, const CNNLossLabelsBatch& labels, std::size_t images) const;
   Ref<CNNYOLOLossDescriptor> descriptor_;  // never changed
   Ref<CNNLoss> xy_, wh_, confidence_, classes_;
+  std::shared_ptr<const nn::KeptFloats> anchorsOnDevice_;
   friend class Kernel;
 };
 

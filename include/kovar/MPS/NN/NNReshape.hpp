@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -107,6 +108,7 @@ class NNPad final : public CNNKernel {
   ImageCoordinate before_, after_;
   float fillValue_ = 0;
   std::vector<float> fillValues_;
+  std::shared_ptr<const nn::KeptFloats> fillValuesOnDevice_;
   friend class Kernel;
 };
 

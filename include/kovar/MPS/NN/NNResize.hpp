@@ -67,6 +67,7 @@ class NNCropAndResizeBilinear final : public CNNKernel {
  private:
   std::size_t width_, height_;
   std::shared_ptr<std::vector<Region>> regions_;
+  std::shared_ptr<const nn::KeptFloats> coordinatesOnDevice_;
   friend class Kernel;
 };
 

@@ -37,6 +37,10 @@ struct Pixel {
     i = divide(x, i, width);
     n = divide(y, i, height);
   }
+  /// Bytes from the view's first element.
+  __device__ std::int64_t in(const Strided& s) const {
+    return n * s.step[0] + y * s.step[1] + x * s.step[2] + c * s.step[3];
+  }
 };
 
 }  // namespace kovar::cuda

@@ -10,10 +10,6 @@ namespace {
 
 using prim::LocalNormKind;
 
-__device__ std::int64_t offsetOf(const Strided& s, const Pixel<1>& at) {
-  return at.n * s.step[0] + at.y * s.step[1] + at.x * s.step[2] + at.c * s.step[3];
-}
-
 /// A source value; 0 outside.
 __device__ float tapOf(const LocalNormParams& p, std::int64_t n, std::int64_t y, std::int64_t x, std::int64_t c) {
   if (y < 0 || y >= p.height || x < 0 || x >= p.width || c < 0 || c >= p.channels) return 0.f;
@@ -72,7 +68,7 @@ __global__ void __launch_bounds__(kBlockThreads) localNormForward(const __grid_c
     const prim::LocalNorm& d = p.desc;
     const float value = d.kind == LocalNormKind::Contrast ? m::contrast(b.centre, b.mean, power, d.p0, d.pm, d.ps)
                                                           : b.centre * power;
-    storeElement(p.out.type, p.out.data + offsetOf(p.out, w), value);
+    storeElement(p.out.type, p.out.data + w.in(p.out), value);
   }
 }
 
@@ -84,7 +80,7 @@ __global__ void __launch_bounds__(kBlockThreads) localNormShares(const __grid_co
     const Pixel<1> w(i, p.windowsY, p.windowsX, p.channels);
     const Base b = baseOf(p, w);
     const float power = m::inversePower(b.t, p.power);
-    const float g = loadElement(p.given.type, p.given.data + offsetOf(p.given, w));
+    const float g = loadElement(p.given.type, p.given.data + w.in(p.given));
     float s = b.centre;
     if (d.kind == LocalNormKind::Contrast) {
       s = s - d.p0 * b.mean;
@@ -151,7 +147,7 @@ __global__ void __launch_bounds__(kBlockThreads) localNormGradient(const __grid_
     const float s = tapOf(p, at.n, at.y, at.x, at.c);
     const float value =
         p.desc.kind == LocalNormKind::CrossChannel ? acrossGradient(p, i, at, s) : aroundGradient(p, at, s);
-    storeElement(p.out.type, p.out.data + offsetOf(p.out, at), value);
+    storeElement(p.out.type, p.out.data + at.in(p.out), value);
   }
 }
 

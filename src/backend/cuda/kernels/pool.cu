@@ -140,8 +140,7 @@ __global__ void __launch_bounds__(kBlockThreads) poolForwardKernel(const __grid_
           p, base + y.first * p.src.step[1] + x.first * p.src.step[2]);
     else
       r = windowOf<kKind, kLanes>(p, base, y, x);
-    storeLanes<kLanes>(
-        p.dst, w.n * p.dst.step[0] + w.y * p.dst.step[1] + w.x * p.dst.step[2] + w.c * p.dst.step[3], r);
+    storeLanes<kLanes>(p.dst, w.in(p.dst), r);
   }
 }
 
@@ -225,15 +224,11 @@ __global__ void __launch_bounds__(kBlockThreads) poolGradientKernel(const __grid
       }
     }
     if (p.rectified) {
-      const Lanes<kLanes> from = loadLanes<kLanes>(
-          p.src, s.n * p.src.step[0] + s.y * p.src.step[1] + s.x * p.src.step[2] + s.c * p.src.step[3]);
+      const Lanes<kLanes> from = loadLanes<kLanes>(p.src, s.in(p.src));
 #pragma unroll
       for (int i = 0; i < kLanes; ++i) sum.v[i] = m::ReLUZero{}.bwd(from.v[i], sum.v[i]);
     }
-    storeLanes<kLanes>(p.diffSrc,
-                       s.n * p.diffSrc.step[0] + s.y * p.diffSrc.step[1] + s.x * p.diffSrc.step[2] +
-                           s.c * p.diffSrc.step[3],
-                       sum);
+    storeLanes<kLanes>(p.diffSrc, s.in(p.diffSrc), sum);
   }
 }
 

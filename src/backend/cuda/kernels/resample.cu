@@ -1,6 +1,6 @@
 // Resampling and its adjoint: one thread an element, down the columns first, as on the processor.
 
-#include "backend/cuda/kernels/elements.cuh"
+#include "backend/cuda/kernels/lanes.cuh"
 #include "backend/cuda/kernels/launch.cuh"
 
 namespace kovar::cuda {
@@ -9,12 +9,9 @@ namespace {
 __global__ void __launch_bounds__(kBlockThreads) resampleKernel(const __grid_constant__ ResampleParams p) {
   const std::int64_t count = p.dims[0] * p.dims[1] * p.dims[2] * p.dims[3];
   for (std::int64_t i = globalThread(); i < count; i += globalThreads()) {
-    std::int64_t n, y, x, c;
-    std::int64_t rest = divide(c, i, p.dims[3]);
-    rest = divide(x, rest, p.dims[2]);
-    n = divide(y, rest, p.dims[1]);
-    const std::byte* from = p.src.data + n * p.src.step[0] + c * p.src.step[3];
-    const std::int32_t beginY = p.firstY[y], endY = p.firstY[y + 1], beginX = p.firstX[x], endX = p.firstX[x + 1];
+    const Pixel<1> at(i, p.dims[1], p.dims[2], p.dims[3]);
+    const std::byte* from = p.src.data + at.n * p.src.step[0] + at.c * p.src.step[3];
+    const std::int32_t beginY = p.firstY[at.y], endY = p.firstY[at.y + 1], beginX = p.firstX[at.x], endX = p.firstX[at.x + 1];
     float sum = 0.f;
     for (std::int32_t kx = beginX; kx < endX && beginY < endY; ++kx) {
       const std::byte* column = from + p.positionX[kx] * p.src.step[2];
@@ -25,8 +22,7 @@ __global__ void __launch_bounds__(kBlockThreads) resampleKernel(const __grid_con
       }
       sum = kx == beginX ? p.weightX[kx] * down : m::fma(p.weightX[kx], down, sum);
     }
-    storeElement(p.dst.type, p.dst.data + n * p.dst.step[0] + y * p.dst.step[1] + x * p.dst.step[2] + c * p.dst.step[3],
-                 sum);
+    storeElement(p.dst.type, p.dst.data + at.in(p.dst), sum);
   }
 }
 

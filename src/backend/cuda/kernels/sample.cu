@@ -1,7 +1,7 @@
 // Reading between pixels at given coordinates: one thread an element, the pixels in the order of their places, as on the
 // processor.
 
-#include "backend/cuda/kernels/elements.cuh"
+#include "backend/cuda/kernels/lanes.cuh"
 #include "backend/cuda/kernels/launch.cuh"
 #include "maths/sample_tap.hpp"
 
@@ -11,17 +11,14 @@ namespace {
 __global__ void __launch_bounds__(kBlockThreads) sampleKernel(const __grid_constant__ SampleParams p) {
   const std::int64_t count = p.dims[0] * p.dims[1] * p.dims[2] * p.dims[3];
   for (std::int64_t i = globalThread(); i < count; i += globalThreads()) {
-    std::int64_t n, y, x, c;
-    std::int64_t rest = divide(c, i, p.dims[3]);
-    rest = divide(x, rest, p.dims[2]);
-    n = divide(y, rest, p.dims[1]);
+    const Pixel<1> at(i, p.dims[1], p.dims[2], p.dims[3]);
     const auto coordinate = [&](const Strided& s, std::int64_t own, std::int64_t start) {
-      const float given = loadElement(s.type, s.data + n * s.step[0] + y * s.step[1] + x * s.step[2]);
+      const float given = loadElement(s.type, s.data + at.n * s.step[0] + at.y * s.step[1] + at.x * s.step[2]);
       return static_cast<float>(p.relative ? own + start : start) + given;
     };
-    const maths::SampleTap ty = maths::sampleTap(coordinate(p.y, y, p.startY), p.height, p.edge),
-                           tx = maths::sampleTap(coordinate(p.x, x, p.startX), p.width, p.edge);
-    const std::byte* from = p.src.data + n * p.src.step[0] + c * p.src.step[3];
+    const maths::SampleTap ty = maths::sampleTap(coordinate(p.y, at.y, p.startY), p.height, p.edge),
+                           tx = maths::sampleTap(coordinate(p.x, at.x, p.startX), p.width, p.edge);
+    const std::byte* from = p.src.data + at.n * p.src.step[0] + at.c * p.src.step[3];
     float sum = 0.f;
     bool first = true;
     const auto add = [&](std::int64_t py, std::int64_t px, float weight) {
@@ -34,8 +31,7 @@ __global__ void __launch_bounds__(kBlockThreads) sampleKernel(const __grid_const
     add(ty.first, tx.second, ty.before * tx.after);
     add(ty.second, tx.first, ty.after * tx.before);
     add(ty.second, tx.second, ty.after * tx.after);
-    storeElement(p.dst.type, p.dst.data + n * p.dst.step[0] + y * p.dst.step[1] + x * p.dst.step[2] + c * p.dst.step[3],
-                 sum);
+    storeElement(p.dst.type, p.dst.data + at.in(p.dst), sum);
   }
 }
 
