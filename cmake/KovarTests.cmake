@@ -16,7 +16,7 @@ function(kovar_add_test_folder name)
   target_compile_options(test_${name} PRIVATE -Wno-dangling-else)
   target_link_libraries(test_${name} PRIVATE kovar_internal kovar_oracle GTest::gmock GTest::gtest GTest::gtest_main
                                              PNG::PNG JPEG::JPEG ZLIB::ZLIB)
-  if(name STREQUAL "conformance" AND TARGET kovar_cuda_emulated)
+  if(name MATCHES "^(conformance|unit)$" AND TARGET kovar_cuda_emulated)
     target_link_libraries(test_${name} PRIVATE kovar_cuda_emulated)
   endif()
   if(name MATCHES "^(nn|graph)$")

@@ -79,7 +79,7 @@ void checkStates(const MPS::Kernel& who, const MPS::StateBatch& states, std::siz
            " images; give one state per image");
   for (const auto& s : MPS::BatchView<MPS::State>(states).looks()) {
     if (!s) refuse("a convolution state is null; give all of the batch or none");
-    checkState(*s, who, refuse);
+    checkReadable(*s, who, refuse);
   }
 }
 

@@ -7,14 +7,13 @@
 
 #include "backend/cpu/cpu.hpp"
 #include "backend/cpu/row_io.hpp"
-#include "maths/loss-inl.hpp"
 #include "maths/yolo-inl.hpp"
+#include "prim/yolo.hpp"
 
 namespace kovar::cpu {
 namespace {
 
 namespace m = kovar::maths::scalar;
-using maths::YoloRole;
 using prim::LossReduction;
 using prim::View;
 
@@ -25,69 +24,15 @@ struct YoloPlan {
   std::int64_t rows() const { return src.dim(0) * src.dim(1); }
 };
 
-struct Slope {
-  float value, gradient;
-};
-
-/// One element of a term, y and t as its functor takes them.
-Slope slopeAt(const prim::YoloTerm& term, float y, float t) {
-  const maths::LossParams params{static_cast<maths::LossType>(term.type), term.labelSmoothing, term.numberOfClasses,
-                                 term.epsilon, term.delta};
-  const Slope s = m::visitLoss(params, [&](const auto& l) { return Slope{l.value(y, t), l.gradient(y, t)}; });
-  return {s.value * term.weight, s.gradient * term.weight};
-}
-
-/// One cell: predictions y, labels t, weights w (null: 1), all channels of it.
+/// One cell's channels in memory.
 struct Cell {
-  const YoloPlan& plan;
-  const float *y, *t, *w, *anchors;
-  float *value, *gradient, *scores;
+  const float *y, *t, *w;  // w null: 1
+  float *value, *gradient;
 
-  void put(std::int64_t channel, float scale, const Slope& s, float inner) const {
-    const float weight = w == nullptr ? scale : scale * w[channel];
-    value[channel] = weight * s.value;
-    gradient[channel] = weight * s.gradient * inner;
-  }
-
-  void run() const {
-    const prim::Yolo& d = plan.desc;
-    const std::int64_t channels = plan.src.dim(3), per = channels / d.anchors;
-    std::fill_n(value, channels, 0.f);
-    std::fill_n(gradient, channels, 0.f);
-    const auto fitOf = [&](std::int64_t a) {
-      return m::sizeOverlap(anchors[2 * a], anchors[2 * a + 1], t[a * per + 2], t[a * per + 3]);
-    };
-    float best = fitOf(0);
-    for (std::int64_t a = 1; a < d.anchors; ++a) best = std::max(best, fitOf(a));
-    for (std::int64_t a = 0; a < d.anchors; ++a) {
-      const YoloRole role = maths::yoloRole(t[a * per + 4] == 1.f, fitOf(a), best, d.minForPresence, d.maxForAbsence);
-      if (role == YoloRole::Object) object(a, per);
-      if (role == YoloRole::Absent) put(a * per + 4, d.scaleNoObject, slopeAt(d.confidence, y[a * per + 4], 0.f), 1.f);
-    }
-  }
-
-  void object(std::int64_t a, std::int64_t per) const {
-    const prim::Yolo& d = plan.desc;
-    const std::int64_t first = a * per;
-    const float *p = y + first, *label = t + first, *anchor = anchors + 2 * a;
-    for (std::int64_t i = 0; i < 2; ++i) {
-      const float s = m::sigmoid(p[i]);
-      put(first + i, d.scaleXY, slopeAt(d.xy, s, label[i]), s * (1.f - s));
-      put(first + 2 + i, d.scaleWH, slopeAt(d.wh, p[2 + i], m::sizeTarget(label[2 + i], anchor[i])), 1.f);
-    }
-    const float target =
-        d.rescore ? m::boxOverlap(m::predictedBox(p, anchor[0], anchor[1]), {label[0], label[1], label[2], label[3]})
-                  : 1.f;
-    put(first + 4, d.scaleObject, slopeAt(d.confidence, p[4], target), 1.f);
-    const std::int64_t classes = per - 5;
-    const float* score = p + 5;
-    if (static_cast<maths::LossType>(d.classes.type) == maths::LossType::SoftMaxCrossEntropy) {
-      m::logSoftmax(score, classes, scores);
-      score = scores;
-    }
-    for (std::int64_t k = 0; k < classes; ++k)
-      put(first + 5 + k, d.scaleClass, slopeAt(d.classes, score[k], label[5 + k]), 1.f);
-  }
+  float prediction(std::int64_t c) const { return y[c]; }
+  float label(std::int64_t c) const { return t[c]; }
+  float weight(std::int64_t c) const { return w == nullptr ? 1.f : w[c]; }
+  void put(std::int64_t c, float v, float g) const { value[c] = v, gradient[c] = g; }
 };
 
 std::byte* at(const View& v, std::byte* storage, std::int64_t n, std::int64_t y, std::int64_t x) {
@@ -113,9 +58,11 @@ struct RowResult {
 RowResult runRow(const YoloPlan& plan, const prim::Invocation& inv, const float* anchors, std::int64_t row) {
   const std::int64_t n = row / plan.src.dim(1), y = row % plan.src.dim(1), channels = plan.src.dim(3);
   thread_local std::vector<float> room;
-  room.resize(static_cast<std::size_t>(6 * channels));
+  room.resize(static_cast<std::size_t>(5 * channels));
   float *predictions = room.data(), *labels = predictions + channels, *weights = labels + channels,
-        *value = weights + channels, *gradient = value + channels, *scores = gradient + channels;
+        *value = weights + channels, *gradient = value + channels;
+  const maths::YoloParams params = prim::paramsOf(plan.desc);
+  const std::int64_t per = channels / params.anchors;
   const bool elements = plan.desc.reduction == LossReduction::None;
   RowResult result;
   for (std::int64_t x = 0; x < plan.src.dim(2); ++x) {
@@ -125,8 +72,9 @@ RowResult runRow(const YoloPlan& plan, const prim::Invocation& inv, const float*
       readCell(plan.weights, inv.args[2].data, n, y, x, weights);
       result.nonZero += static_cast<double>(channels - std::count(weights, weights + channels, 0.f));
     }
-    const Cell cell{plan, predictions, labels, plan.desc.weights ? weights : nullptr, anchors, value, gradient, scores};
-    cell.run();
+    const Cell cell{predictions, labels, plan.desc.weights ? weights : nullptr, value, gradient};
+    const float best = m::yoloBestFit(params, cell, anchors, per);
+    for (std::int64_t a = 0; a < params.anchors; ++a) m::yoloAnchor(params, cell, anchors, per, best, a);
     for (std::int64_t c = 0; c < channels; ++c) result.sum += static_cast<double>(value[c]);
     if (elements) writeCell(plan.loss, value, inv.args[plan.lossArg].data, n, y, x);
     writeCell(plan.gradient, gradient, inv.args[plan.lossArg + 1].data, n, y, x);

@@ -60,11 +60,10 @@ std::span<const Candidate<prim::Sample>> listOf(const prim::Sample&) { return sa
 std::span<const Candidate<prim::Fill>> listOf(const prim::Fill&) { return fillCandidates(); }
 std::span<const Candidate<prim::Random>> listOf(const prim::Random&) { return randomCandidates(); }
 std::span<const Candidate<prim::Loss>> listOf(const prim::Loss&) { return lossCandidates(); }
-// The anchor-box loss runs on the processor only: a list that holds one is refused when it is planned.
-std::span<const Candidate<prim::Yolo>> listOf(const prim::Yolo&) { return {}; }
+std::span<const Candidate<prim::Yolo>> listOf(const prim::Yolo&) { return yoloCandidates(); }
 std::span<const Candidate<prim::Step>> listOf(const prim::Step&) { return stepCandidates(); }
 std::span<const Candidate<prim::Norm>> listOf(const prim::Norm&) { return normCandidates(); }
-std::span<const Candidate<prim::BinaryConv>> listOf(const prim::BinaryConv&) { return {}; }
+std::span<const Candidate<prim::BinaryConv>> listOf(const prim::BinaryConv&) { return binaryConvCandidates(); }
 std::span<const Candidate<prim::LocalNorm>> listOf(const prim::LocalNorm&) { return localNormCandidates(); }
 
 Status prepareCall(Device&, const prim::Call&, std::span<const prim::View>, const prim::PrepareOptions&,
@@ -292,6 +291,7 @@ class CudaBackend final : public prim::Backend, public Device {
   Status upload(prim::Memory& dst, const void* src, std::size_t bytes) override { return copyIn(dst, 0, src, bytes); }
   int multiprocessors() const override { return multiprocessors_; }
   int ordinal() const override { return ordinal_; }
+  const std::string& name() const override { return caps_.name; }
 
  private:
   /// Every thread has its own current device.

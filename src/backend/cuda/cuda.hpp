@@ -23,6 +23,8 @@ class Device {
   virtual base::Status upload(prim::Memory& dst, const void* src, std::size_t bytes) = 0;
   virtual int multiprocessors() const = 0;
   virtual int ordinal() const = 0;
+  /// For people; the same for GPUs of one kind.
+  virtual const std::string& name() const = 0;
 };
 
 /// What a plan may use while it starts its work.
@@ -97,8 +99,10 @@ std::span<const Candidate<prim::Sample>> sampleCandidates();
 std::span<const Candidate<prim::Fill>> fillCandidates();
 std::span<const Candidate<prim::Random>> randomCandidates();
 std::span<const Candidate<prim::Loss>> lossCandidates();
+std::span<const Candidate<prim::Yolo>> yoloCandidates();
 std::span<const Candidate<prim::Step>> stepCandidates();
 std::span<const Candidate<prim::Norm>> normCandidates();
 std::span<const Candidate<prim::LocalNorm>> localNormCandidates();
+std::span<const Candidate<prim::BinaryConv>> binaryConvCandidates();
 
 }  // namespace kovar::cuda

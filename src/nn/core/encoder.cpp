@@ -121,7 +121,7 @@ void Encoder::checkStates(const MPS::StateBatch& states, std::size_t count) cons
     refuse(std::to_string(states.size()) + " states for " + std::to_string(count) +
            " images; give one state per image");
   for (const auto& s : MPS::BatchView<MPS::State>(states).looks())
-    if (s) checkState(*s, kernel_, [this](const std::string& text) { refuse(text); });
+    if (s) checkReadable(*s, kernel_, [this](const std::string& text) { refuse(text); });
 }
 
 void Encoder::checkAliasing(std::span<const Images> sources, Images destinations) const {

@@ -55,7 +55,7 @@ class Encoder {
 
 /// Checks that a state of an encode can be read: of the kernel's device, and not used up. refuse(text) throws.
 template <class Refuse>
-void checkState(const MPS::State& state, const MPS::Kernel& kernel, const Refuse& refuse) {
+void checkReadable(const MPS::State& state, const MPS::Kernel& kernel, const Refuse& refuse) {
   if (Access::device(state) != kernel.device())
     refuse("the state " + Access::described(state) + " belongs to another device");
   if (state.isTemporary() && state.readCount() == 0)

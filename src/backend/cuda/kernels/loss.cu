@@ -5,6 +5,7 @@
 #include "backend/cuda/kernels/warp.cuh"
 #include "maths/loss-inl.hpp"
 #include "maths/softmax-inl.hpp"
+#include "maths/yolo-inl.hpp"
 
 namespace kovar::cuda {
 namespace {
@@ -188,17 +189,70 @@ __global__ void __launch_bounds__(kBlockThreads) finishEachKernel(const __grid_c
   }
 }
 
+/// One cell of an image, its channels where they lie; the values that a thread puts add up in `sum`.
+struct Cell {
+  const LossParamsDevice& p;
+  Place4 at;
+  double& sum;
+
+  __device__ Place4 place(std::int64_t c) const { return {at.n, at.y, at.x, c}; }
+  __device__ float prediction(std::int64_t c) const { return valueAt(p.src, place(c), 0.f); }
+  __device__ float label(std::int64_t c) const { return valueAt(p.labels, place(c), 0.f); }
+  __device__ float weight(std::int64_t c) const { return valueAt(p.weights, place(c), 1.f); }
+  __device__ void put(std::int64_t c, float value, float gradient) const {
+    const Place4 to = place(c);
+    sum += static_cast<double>(value);
+    if (p.value.data != nullptr) storeElement(p.value.type, p.value.data + to.in(p.value), value);
+    storeElement(p.gradient.type, p.gradient.data + to.in(p.gradient), gradient);
+  }
+};
+
+__global__ void __launch_bounds__(kBlockThreads) yoloKernel(const __grid_constant__ YoloParamsDevice q) {
+  __shared__ double room[kBlockThreads];
+  const LossParamsDevice& p = q.loss;
+  const std::int64_t image = blockIdx.y, chunk = blockIdx.x, count = q.yolo.anchors, cells = p.height * p.width;
+  const std::int64_t endCell = (chunk + 1) * p.perChunk < cells ? (chunk + 1) * p.perChunk : cells;
+  double sum = 0;
+  for (std::int64_t i = chunk * p.perChunk * count + threadIdx.x; i < endCell * count; i += kBlockThreads) {
+    std::int64_t anchor = 0;
+    Place4 at{image, 0, 0, 0};
+    at.y = divide(at.x, divide(anchor, i, count), p.width);
+    const Cell cell{p, at, sum};
+    const std::int64_t per = p.channels / count;
+    m::yoloAnchor(q.yolo, cell, q.anchors, per, m::yoloBestFit(q.yolo, cell, q.anchors, per), anchor);
+  }
+  const double all = blockSum(sum, room);
+  if (threadIdx.x == 0 && p.sums != nullptr) p.sums[image * p.chunks + chunk] = all;
+}
+
+cudaError_t countWeights(const LossParamsDevice& p, cudaStream_t stream) {
+  if (!p.countsWeights) return cudaSuccess;
+  return launchBlocks(countKernel, dim3(static_cast<unsigned>(p.images)), dim3(kBlockThreads), stream, p);
+}
+
+cudaError_t finishLoss(const LossParamsDevice& p, cudaStream_t stream) {
+  if (!p.reduced || p.lossOut.data == nullptr) return cudaSuccess;
+  if (p.acrossBatch) return launch(finishLossKernel, dim3(1), dim3(1), stream, p);
+  return launch(finishEachKernel, dim3(blocksFor(p.images, kBlockThreads)), dim3(kBlockThreads), stream, p);
+}
+
+dim3 chunksOf(const LossParamsDevice& p) {
+  return dim3(static_cast<unsigned>(p.chunks), static_cast<unsigned>(p.images));
+}
+
 }  // namespace
 
 cudaError_t runLoss(const LossParamsDevice& p, cudaStream_t stream) {
-  const dim3 grid(static_cast<unsigned>(p.chunks), static_cast<unsigned>(p.images)), block(kBlockThreads);
-  if (p.countsWeights)
-    if (const auto e = launchBlocks(countKernel, dim3(static_cast<unsigned>(p.images)), block, stream, p)) return e;
-  const bool softmax = p.loss.type == LossType::SoftMaxCrossEntropy;
-  if (const auto e = launchBlocks(softmax ? crossEntropyKernel : lossKernel, grid, block, stream, p)) return e;
-  if (!p.reduced || p.lossOut.data == nullptr) return cudaSuccess;
-  if (p.acrossBatch) return launch(finishLossKernel, dim3(1), dim3(1), stream, p);
-  return launch(finishEachKernel, dim3(blocksFor(p.images, kBlockThreads)), block, stream, p);
+  if (const auto e = countWeights(p, stream)) return e;
+  const auto kernel = p.loss.type == LossType::SoftMaxCrossEntropy ? crossEntropyKernel : lossKernel;
+  if (const auto e = launchBlocks(kernel, chunksOf(p), dim3(kBlockThreads), stream, p)) return e;
+  return finishLoss(p, stream);
+}
+
+cudaError_t runYolo(const YoloParamsDevice& p, cudaStream_t stream) {
+  if (const auto e = countWeights(p.loss, stream)) return e;
+  if (const auto e = launchBlocks(yoloKernel, chunksOf(p.loss), dim3(kBlockThreads), stream, p)) return e;
+  return finishLoss(p.loss, stream);
 }
 
 }  // namespace kovar::cuda

@@ -9,6 +9,7 @@
 
 #include "maths/loss.hpp"
 #include "maths/norm.hpp"
+#include "maths/yolo.hpp"
 #include "prim/desc.hpp"
 #include "prim/view.hpp"
 
@@ -254,6 +255,15 @@ struct LossParamsDevice {
 };
 cudaError_t runLoss(const LossParamsDevice& p, cudaStream_t stream);
 
+/// The anchor-box loss: `loss` says where the images lie and how the values are reduced; a thread takes an anchor of a
+/// cell, perChunk counts cells.
+struct YoloParamsDevice {
+  LossParamsDevice loss;
+  maths::YoloParams yolo;
+  const float* anchors = nullptr;  ///< width and height of each
+};
+cudaError_t runYolo(const YoloParamsDevice& p, cudaStream_t stream);
+
 // ---- Random numbers
 // --------------------------------------------------------------------------------------------------
 
@@ -309,6 +319,21 @@ struct ConvParams {
 cudaError_t runConvForward(const ConvParams& p, cudaStream_t stream);
 cudaError_t runConvData(const ConvParams& p, cudaStream_t stream);
 cudaError_t runConvWeights(const ConvParams& p, cudaStream_t stream);
+
+/// Convolution of bits, see prim::BinaryConv. weightStep counts words, biasStep and scaleStep floats.
+struct BinaryConvParams {
+  prim::Window y, x;
+  std::int64_t images, hs, ws, ci, hd, wd, co, words;
+  Strided src, dst;
+  const std::uint32_t* weights = nullptr;
+  std::int64_t weightStep[4];
+  const float *inputBias = nullptr, *inputScale = nullptr;  ///< null: sources are taken as they are
+  std::int64_t biasStep = 0, scaleStep = 0;
+  std::uint32_t* bits = nullptr;  ///< [image][row][column][word] of the source
+  bool common = false;            ///< bits that both have are counted; else bits that differ
+  float factor = 1.f, summand = 0.f;
+};
+cudaError_t runBinaryConv(const BinaryConvParams& p, cudaStream_t stream);
 
 struct MatmulParams {
   std::int64_t m, n, k;

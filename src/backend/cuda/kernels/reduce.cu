@@ -87,12 +87,19 @@ __global__ void __launch_bounds__(kBlockThreads) reduceKernel(const __grid_const
     finish(p, room[t], result);
 }
 
+/// A block joins the parts of one result: each thread some of them, then thread with thread.
 __global__ void __launch_bounds__(kBlockThreads) reduceFinishKernel(const __grid_constant__ ReduceParams p) {
-  for (std::int64_t result = globalThread(); result < p.results; result += globalThreads()) {
-    Partial acc = p.partials[result * p.splits];
-    for (std::int64_t s = 1; s < p.splits; ++s) acc = combine(p.kind, acc, p.partials[result * p.splits + s]);
-    finish(p, acc, result);
+  __shared__ Partial room[kBlockThreads];
+  const int t = static_cast<int>(threadIdx.x);
+  const Partial* parts = p.partials + static_cast<std::int64_t>(blockIdx.x) * p.splits;
+  Partial acc = nothing(p.kind);
+  for (std::int64_t s = t; s < p.splits; s += kBlockThreads) acc = combine(p.kind, acc, parts[s]);
+  room[t] = acc;
+  for (int s = kBlockThreads / 2; s > 0; s /= 2) {
+    __syncthreads();
+    if (t < s) room[t] = combine(p.kind, room[t], room[t + s]);
   }
+  if (t == 0) finish(p, room[0], blockIdx.x);
 }
 
 }  // namespace
@@ -105,7 +112,7 @@ cudaError_t runReduce(const ReduceParams& p, cudaStream_t stream) {
                           : (flat ? reduceKernel<false, true> : reduceKernel<false, false>);
   if (const cudaError_t e = launchBlocks(kernel, grid, dim3(kBlockThreads), stream, p); e != cudaSuccess) return e;
   if (p.splits == 1) return cudaSuccess;
-  return launch(reduceFinishKernel, dim3(blocksFor(p.results, kBlockThreads)), dim3(kBlockThreads), stream, p);
+  return launchBlocks(reduceFinishKernel, dim3(static_cast<unsigned>(p.results)), dim3(kBlockThreads), stream, p);
 }
 
 }  // namespace kovar::cuda

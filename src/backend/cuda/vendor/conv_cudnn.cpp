@@ -8,14 +8,17 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "backend/cuda/choices.hpp"
 #include "backend/cuda/conv.hpp"
 #include "backend/cuda/nests.hpp"
 #include "backend/cuda/program.hpp"
 #include "backend/cuda/reduce.hpp"
 #include "backend/cuda/vendor/library.hpp"
+#include "backend/cuda/vendor/trial.hpp"
 #include "backend/cuda/vendor/versions.hpp"
 #include "base/log.hpp"
 #include "prim/prim.hpp"
@@ -191,8 +194,8 @@ bool trusted(std::int64_t engine, const prim::Conv& desc) {
   return engine != kFirst && engine != kTwin;
 }
 
-/// Whether an engine computes what we promise: the same bits every run, and float32 throughout unless less is allowed.
-/// index: its number, which stays the same from version to version.
+/// Whether an engine computes what we promise: the same bits every run (unless the environment says otherwise), and
+/// float32 throughout unless less is allowed. index: its number, which stays the same from version to version.
 bool acceptable(const Descriptor& config, const prim::Conv& desc, std::int64_t& index) {
   Descriptor engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
   cudnnBackendDescriptor_t raw = engine.raw();
@@ -210,6 +213,8 @@ bool acceptable(const Descriptor& config, const prim::Conv& desc, std::int64_t& 
   for (std::int64_t i = 0; i < count; ++i) {
     switch (notes[static_cast<std::size_t>(i)]) {
       case CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC:
+        if (!engineSwitches().anyOrder) return false;
+        break;
       case CUDNN_NUMERICAL_NOTE_FFT:
       case CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_6x6:
       case CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_13x13:
@@ -226,6 +231,20 @@ bool acceptable(const Descriptor& config, const prim::Conv& desc, std::int64_t& 
   return true;
 }
 
+/// Puts a plan's work on the stream; data: source, weights, result.
+Status start(Handle& handle, const Descriptor& plan, const std::array<void*, 3>& data, void* workspace,
+             cudaStream_t stream) {
+  const std::int64_t ids[3] = {kSource, kWeights, kResult};
+  Descriptor pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
+  pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, 3, ids);
+  pack.set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, 3, data.data());
+  pack.set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &workspace);
+  KOVAR_TRY(pack.finalize());
+  std::scoped_lock lock(handle.mutex);
+  KOVAR_TRY(done((*dnn()).setStream(handle.raw, stream), "choosing a stream"));
+  return done((*dnn()).execute(handle.raw, plan.raw(), pack.raw()), "convolution");
+}
+
 /// One convolution, chosen and ready.
 struct Product {
   Handle* handle = nullptr;
@@ -237,8 +256,8 @@ struct Product {
   Epilogue epilogue;
   std::shared_ptr<const PreparedReduce> bias;
 
-  /// Asks the library for engines for these views and takes the first that can be used.
-  Status choose(const View& x, const View& w, const View& y) {
+  /// Asks the library for engines for these views and takes the first that can be used, or the fastest.
+  Status choose(Device& device, const View& x, const View& w, const View& y) {
     const prim::Conv& d = shape.desc;
     Descriptor tx(CUDNN_BACKEND_TENSOR_DESCRIPTOR), tw(CUDNN_BACKEND_TENSOR_DESCRIPTOR),
         ty(CUDNN_BACKEND_TENSOR_DESCRIPTOR);
@@ -280,21 +299,47 @@ struct Product {
     graph.set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, handle->raw);
     graph.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, operation);
     KOVAR_TRY(graph.finalize());
-    Status last = Failure{"cuDNN has no engine for it that gives float32 results, the same every time"};
+    // The heuristics' own order, then what always works.
+    const bool measured = engineSwitches().measure;
+    std::string problem;
+    std::optional<std::int64_t> known;
+    if (measured) {
+      problem = cudnnVersion() + " " + device.name() + " " + prim::textOf(prim::Prim(d));
+      for (const View* v : {&x, &w, &y}) problem += " " + v->text();
+      known = choices().find(problem);
+    }
+    std::vector<Usable> usable;
+    std::int64_t position = 0;
     for (const cudnnBackendHeurMode_t mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK})
-      if (takeFrom(graph, mode, last)) return {};
-    return last;
+      if (usable.empty() || (measured && !known))
+        listUsable(graph, mode, known, measured && !known ? kMostTried : 1, position, usable);
+    if (usable.empty()) return Failure{"cuDNN has no engine for it that gives float32 results, the same every time"};
+    const std::size_t best = usable.size() > 1 ? fastest(device, {x, w, y}, usable) : 0;
+    if (measured && !known) choices().put(problem, usable[best].position);
+    plan = std::move(usable[best].plan);
+    workspaceBytes = usable[best].workspaceBytes;
+    if (base::traceEnabled("dispatch"))
+      base::trace("dispatch", "cuDNN's engine " + std::to_string(usable[best].engine) + " for " + prim::textOf(d));
+    return {};
   }
 
-  bool takeFrom(const Descriptor& graph, cudnnBackendHeurMode_t mode, Status& last) {
+  /// An engine that can be used.
+  struct Usable {
+    std::int64_t position = 0;  ///< among all that the heuristics name
+    std::int64_t engine = -1;
+    std::unique_ptr<Descriptor> plan;
+    std::int64_t workspaceBytes = 0;
+  };
+  static constexpr std::size_t kMostTried = 16;
+
+  /// Appends engines that can be used, until there are `most`; with `only`, the one of that position if it can.
+  void listUsable(const Descriptor& graph, cudnnBackendHeurMode_t mode, std::optional<std::int64_t> only,
+                  std::size_t most, std::int64_t& position, std::vector<Usable>& usable) const {
     Descriptor heuristics(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
     heuristics.set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph);
     heuristics.set(CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, mode);
-    if (!heuristics.finalize().ok()) {
-      last = heuristics.status();
-      return false;
-    }
-    constexpr std::int64_t kMost = 24;
+    if (!heuristics.finalize().ok()) return;
+    constexpr std::int64_t kMost = 32;
     std::vector<std::unique_ptr<Descriptor>> configs;
     std::vector<cudnnBackendDescriptor_t> raw;
     for (std::int64_t i = 0; i < kMost; ++i) {
@@ -304,27 +349,45 @@ struct Product {
     std::int64_t count = 0;
     if ((*dnn()).get(heuristics.raw(), CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, kMost, &count,
                      raw.data()) != CUDNN_STATUS_SUCCESS)
-      return false;
-    for (std::int64_t i = 0; i < std::min(count, kMost); ++i) {
+      return;
+    for (std::int64_t i = 0; i < std::min(count, kMost) && usable.size() < most; ++i, ++position) {
       Descriptor& config = *configs[static_cast<std::size_t>(i)];
-      std::int64_t engine = -1;
-      if (!acceptable(config, shape.desc, engine)) continue;
-      auto candidate = std::make_unique<Descriptor>(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
-      candidate->set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, handle->raw);
-      candidate->set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config);
-      if (!candidate->finalize().ok()) continue;
-      std::int64_t bytes = 0, one = 0;
-      if ((*dnn()).get(candidate->raw(), CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &one, &bytes) !=
-              CUDNN_STATUS_SUCCESS ||
-          bytes > kMostWorkspace)
-        continue;
-      plan = std::move(candidate);
-      workspaceBytes = bytes;
-      if (base::traceEnabled("dispatch"))
-        base::trace("dispatch", "cuDNN's engine " + std::to_string(engine) + " for " + prim::textOf(shape.desc));
-      return true;
+      Usable u;
+      u.position = position;
+      if ((only && *only != position) || !acceptable(config, shape.desc, u.engine)) continue;
+      u.plan = std::make_unique<Descriptor>(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
+      u.plan->set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, handle->raw);
+      u.plan->set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config);
+      if (!u.plan->finalize().ok()) continue;
+      std::int64_t one = 0;
+      if ((*dnn()).get(u.plan->raw(), CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &one,
+                       &u.workspaceBytes) == CUDNN_STATUS_SUCCESS &&
+          u.workspaceBytes <= kMostWorkspace)
+        usable.push_back(std::move(u));
     }
-    return false;
+  }
+
+  /// Times them; an earlier one must be clearly slower to lose: noise should not decide. Those that fail are left out.
+  std::size_t fastest(Device& device, const std::array<View, 3>& views, const std::vector<Usable>& usable) const {
+    Trial trial(device, views);
+    std::size_t best = 0;
+    float bestTime = 0.f;
+    std::string told;
+    for (std::size_t i = 0; i < usable.size(); ++i) {
+      const Result<float> time =
+          trial.seconds(static_cast<std::size_t>(usable[i].workspaceBytes),
+                        [&](cudaStream_t stream, std::span<std::byte* const> data, std::byte* workspace) {
+                          return start(*handle, *usable[i].plan, {data[0], data[1], data[2]}, workspace, stream);
+                        });
+      if (!time.ok()) continue;
+      if (base::traceEnabled("dispatch"))
+        told += " " + std::to_string(usable[i].engine) + ": " + std::to_string(*time * 1e6f) + " us";
+      if (bestTime > 0.f && *time >= 0.97f * bestTime) continue;
+      best = i;
+      bestTime = *time;
+    }
+    if (!told.empty()) base::trace("dispatch", "cuDNN's engines measured for " + prim::textOf(shape.desc) + ":" + told);
+    return best;
   }
 
   Status run(const Context& context, const prim::Invocation& inv) const {
@@ -334,19 +397,7 @@ struct Product {
     void *x = a, *w = b, *y = out;
     if (shape.desc.direction == Direction::Data) x = out, y = a;
     if (shape.desc.direction == Direction::Weights) w = out, y = b;
-    void* const data[3] = {x, w, y};
-    const std::int64_t ids[3] = {kSource, kWeights, kResult};
-    void* const workspace = inv.scratch + workspaceAt;
-    Descriptor pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
-    pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, 3, ids);
-    pack.set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, 3, data);
-    pack.set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &workspace);
-    KOVAR_TRY(pack.finalize());
-    {
-      std::scoped_lock lock(handle->mutex);
-      KOVAR_TRY(done((*dnn()).setStream(handle->raw, context.stream), "choosing a stream"));
-      KOVAR_TRY(done((*dnn()).execute(handle->raw, plan->raw(), pack.raw()), "convolution"));
-    }
+    KOVAR_TRY(start(*handle, *plan, {x, w, y}, inv.scratch + workspaceAt, context.stream));
     KOVAR_TRY(check(epilogue.finish(context.stream, inv), "convolution"));
     if (bias == nullptr) return {};
     return check(bias->run(context.stream, inv.args[shape.dstArg].data, inv.args[shape.biasArg].data, inv.scratch),
@@ -394,7 +445,7 @@ Status attempt(Device& device, const prim::Conv& desc, std::span<const View> vie
   View x = p->first.view(), w = p->second.view(), y = p->epilogue.target();
   if (desc.direction == Direction::Data) std::swap(x, y);
   if (weights) std::swap(w, y);
-  KOVAR_TRY(p->choose(x, w, y));
+  KOVAR_TRY(p->choose(device, x, w, y));
   p->workspaceAt = plan.reserve(static_cast<std::size_t>(p->workspaceBytes));
   if (weights && desc.bias) {
     View to = s.bias;
