@@ -7,6 +7,7 @@ option(KOVAR_BUILD_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
 option(KOVAR_BUILD_TOOLS "Build the kovar program" ${PROJECT_IS_TOP_LEVEL})
 option(KOVAR_BUILD_EXAMPLES "Build the examples" ${PROJECT_IS_TOP_LEVEL})
 option(KOVAR_BUILD_BENCH "Build the benchmarks" OFF)
+option(KOVAR_EMULATE_CUDA "Without KOVAR_WITH_CUDA, tests run the CUDA back end's kernels on the processor" ON)
 option(KOVAR_BUILD_FUZZERS "Build the libFuzzer programs (clang only)" OFF)
 option(KOVAR_WERROR "Treat compiler warnings as errors" OFF)
 
