@@ -3,57 +3,20 @@
 //   bench_prim_bench [--filter TEXT] [--threads N[,N...]] [--rounds N] [--seconds S]
 // Rounds interleave all cases, since machines change their speed from second to second; the best round counts.
 
-#undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "prim_bench.cpp"
-#include <hwy/foreach_target.h>
-#include <hwy/highway.h>
-
-HWY_BEFORE_NAMESPACE();
-namespace kovar::bench {
-namespace HWY_NAMESPACE {
-
-namespace hn = hwy::HWY_NAMESPACE;
-
-/// Multiply-adds of independent chains; returns floating-point operations done.
-double multiplyAdds(long rounds, float* sink) {
-  const hn::ScalableTag<float> d;
-  const auto b = hn::Set(d, 0.999f), c = hn::Set(d, 1e-3f);
-  // Chains that start alike would be computed once.
-  auto a0 = hn::Iota(d, 0.f), a1 = hn::Iota(d, 1.f), a2 = hn::Iota(d, 2.f), a3 = hn::Iota(d, 3.f),
-       a4 = hn::Iota(d, 4.f);
-  auto a5 = hn::Iota(d, 5.f), a6 = hn::Iota(d, 6.f), a7 = hn::Iota(d, 7.f), a8 = hn::Iota(d, 8.f),
-       a9 = hn::Iota(d, 9.f);
-  for (long i = 0; i < rounds; ++i) {
-    a0 = hn::MulAdd(a0, b, c), a1 = hn::MulAdd(a1, b, c), a2 = hn::MulAdd(a2, b, c), a3 = hn::MulAdd(a3, b, c);
-    a4 = hn::MulAdd(a4, b, c), a5 = hn::MulAdd(a5, b, c), a6 = hn::MulAdd(a6, b, c), a7 = hn::MulAdd(a7, b, c);
-    a8 = hn::MulAdd(a8, b, c), a9 = hn::MulAdd(a9, b, c);
-    asm volatile("" ::: "memory");
-  }
-  const auto sum = a0 + a1 + a2 + a3 + a4 + a5 + a6 + a7 + a8 + a9;
-  *sink = hn::GetLane(sum);
-  return static_cast<double>(rounds) * 10 * 2 * static_cast<double>(hn::Lanes(d));
-}
-
-}  // namespace HWY_NAMESPACE
-}  // namespace kovar::bench
-HWY_AFTER_NAMESPACE();
-
-#if HWY_ONCE
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "backend/cpu/backend.hpp"
+#include "kovar/bench/roof.hpp"
 
 namespace kovar::bench {
-HWY_EXPORT(multiplyAdds);
-
 namespace {
 
 using prim::Direction;
@@ -62,23 +25,10 @@ using prim::View;
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-/// GFLOP/s of `threads` threads that only multiply and add.
+/// GFLOP/s of so many threads that only multiply and add.
 double peak(int threads) {
-  const auto one = [](double* rate) {
-    float sink = 0;
-    const double start = now(), done = HWY_DYNAMIC_DISPATCH(multiplyAdds)(100000, &sink);
-    *rate = done / (now() - start) * 1e-9;
-  };
-  std::vector<double> rates(static_cast<std::size_t>(threads));
-  std::vector<std::thread> others;
-  for (int i = 1; i < threads; ++i) others.emplace_back(one, &rates[static_cast<std::size_t>(i)]);
-  one(rates.data());
-  double sum = rates[0];
-  for (int i = 1; i < threads; ++i) {
-    others[static_cast<std::size_t>(i - 1)].join();
-    sum += rates[static_cast<std::size_t>(i)];
-  }
-  return sum;
+  static std::map<int, base::ThreadPool> pools;
+  return tools::multiplyAddRate(pools.try_emplace(threads, threads).first->second);
 }
 
 struct Problem {
@@ -283,4 +233,3 @@ int run(int argc, char** argv) { return main(argc, argv); }
 }  // namespace kovar::bench
 
 int main(int argc, char** argv) { return kovar::bench::run(argc, argv); }
-#endif

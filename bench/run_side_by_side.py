@@ -15,20 +15,14 @@ import datetime
 import json
 import os
 import pathlib
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+from side_by_side import MAKE_PEERS, ROOT, fail, machine, need_kovar, output_of, peer_python, revision
+
 PEER = ROOT / "bench" / "peers" / "train_digits_torch.py"
 KOVAR_FIELDS = ("test_accuracy", "images_per_second", "seconds", "steps", "peak_rss_mb")
-MAKE_PEERS = "python3 -m venv venv && venv/bin/pip install -r bench/peers/requirements.txt"
-
-
-def fail(text):
-    sys.exit(f"error: {text}")
 
 
 def parse():
@@ -49,29 +43,6 @@ def parse():
     if args.rounds < 1 or args.images < max(args.batch):
         fail("--rounds must be at least 1 and --images at least one batch")
     return args
-
-
-def peer_python(given):
-    """The Python that runs the PyTorch side."""
-    venv = ROOT / "venv" / "bin" / "python"
-    python = str(given or (venv if venv.exists() else sys.executable))
-    try:
-        found = subprocess.run([python, "-c", "import torch"], capture_output=True, check=False).returncode == 0
-    except OSError:
-        found = False
-    if not found:
-        fail(f"{python} has no PyTorch; make one in the repository's folder: {MAKE_PEERS}")
-    return python
-
-
-def output_of(command, threads):
-    # Both sides get the same limit; a library that starts its own pool reads the environment.
-    environment = dict(os.environ, OMP_NUM_THREADS=str(threads))
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=environment, check=False)
-    if done.returncode != 0:
-        reason = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
-        fail(f"{pathlib.Path(str(command[0])).name} ended with status {done.returncode}: {reason}")
-    return done.stdout
 
 
 def run_kovar(args, batch, threads, steps):
@@ -114,24 +85,6 @@ def measure(args, python):
     return runs
 
 
-def machine():
-    name = platform.processor() or platform.machine()
-    try:
-        for line in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                name = line.split(":", 1)[1].strip()
-                break
-    except OSError:
-        pass
-    return f"{name}, {os.cpu_count()} logical processors"
-
-
-def revision():
-    done = subprocess.run(["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True,
-                          check=False)
-    return done.stdout.strip() or "unknown revision"
-
-
 def tables(runs, args):
     """The result as Markdown."""
     def middle(program, threads, batch, field="rate"):
@@ -166,8 +119,7 @@ def tables(runs, args):
 
 def main():
     args = parse()
-    if not args.kovar.is_file():
-        fail(f"{args.kovar} is not built; cmake --preset release && cmake --build build/release --target kovar_tool")
+    need_kovar(args.kovar)
     python = peer_python(args.peer_python)
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ TEST(RefusedCommandLine, IsExplainedInOneLine) {
   } cases[] = {
       {{}, {"kovar: A subcommand is required; see kovar --help"}},
       {{"train"}, {"kovar train: A subcommand is required"}},
-      {{"fly"}, {"kovar: there is no command 'fly'; there are: train, classify, devices, explain, gallery"}},
+      {{"fly"}, {"kovar: there is no command 'fly'; there are: train, classify, devices, explain, bench, gallery"}},
       {{"train", "cats"}, {"kovar train: there is no command 'cats'; there are: digits"}},
       {{"train", "digits", "--fast"}, {"not expected: --fast; see kovar train digits --help"}},
       {{"train", "digits", "more"}, {"not expected: more"}},

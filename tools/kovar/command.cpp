@@ -69,6 +69,7 @@ int run(int count, const char* const* arguments) {
   addClassify(app, context);
   addDevices(app, context);
   addExplain(app, context);
+  addBench(app, context);
   addGallery(app, context);
   // A file beyond the shell's limit is then a write that fails, with a message, instead of the end of the program.
   std::signal(SIGXFSZ, SIG_IGN);

@@ -37,6 +37,7 @@ void addTrain(CLI::App& app, Context& context);
 void addClassify(CLI::App& app, Context& context);
 void addDevices(CLI::App& app, Context& context);
 void addExplain(CLI::App& app, Context& context);
+void addBench(CLI::App& app, Context& context);
 void addGallery(CLI::App& app, Context& context);
 
 /// The whole program. `arguments` as main gets them.
