@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "backend/cpu/backend.hpp"
-#include "kovar/bench/roof.hpp"
+#include "backend/cpu/roof.hpp"
 
 namespace kovar::bench {
 namespace {
@@ -28,7 +28,7 @@ double now() { return std::chrono::duration<double>(std::chrono::steady_clock::n
 /// GFLOP/s of so many threads that only multiply and add.
 double peak(int threads) {
   static std::map<int, base::ThreadPool> pools;
-  return tools::multiplyAddRate(pools.try_emplace(threads, threads).first->second);
+  return cpu::multiplyAddRate(pools.try_emplace(threads, threads).first->second);
 }
 
 struct Problem {

@@ -95,7 +95,7 @@ TEST(Bench, SharesAndMedians) {
   EXPECT_EQ(r.spread(), 1.0);  // (5 - 2) / 3
   EXPECT_EQ(r.share(), 0.5);
   EXPECT_EQ(BenchResult{}.share(), 0);
-  const Roof roof{100, 10, 20, 40};
+  const cpu::Roof roof{100, 10, 20, 40};
   BenchCase c;
   c.flops = 200e9;
   EXPECT_DOUBLE_EQ(roofSeconds(c, roof), 2);  // arithmetic alone

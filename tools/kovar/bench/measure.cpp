@@ -54,7 +54,7 @@ double BenchResult::spread() const {
 }
 double BenchResult::share() const { return tools::median(shares); }
 
-double roofSeconds(const BenchCase& c, const Roof& roof) {
+double roofSeconds(const BenchCase& c, const cpu::Roof& roof) {
   const double bandwidth = c.traffic == Traffic::Read   ? roof.read
                            : c.traffic == Traffic::Copy ? roof.copy
                                                         : roof.inPlace;
@@ -65,7 +65,7 @@ BenchReport measureCases(const Ref<MTL::Device>& device, int threads, const std:
                          const BenchSettings& settings,
                          const std::function<void(const std::string&, std::size_t, std::size_t)>& progress) {
   const bool here = device->identifier() == "cpu";
-  const auto probe = here ? std::make_unique<RoofProbe>(threads) : nullptr;
+  const auto probe = here ? std::make_unique<cpu::RoofProbe>(threads) : nullptr;
   const auto queue = device->newCommandQueue();
   BenchReport report;
   for (const BenchCase& c : cases) report.results.push_back({&c, {}, {}});
@@ -74,7 +74,7 @@ BenchReport measureCases(const Ref<MTL::Device>& device, int threads, const std:
   for (int round = 0; round < settings.rounds; ++round)
     for (BenchResult& result : report.results) {
       progress(result.measured->title(), done++, cases.size() * static_cast<std::size_t>(settings.rounds));
-      const Roof roof = probe ? probe->measure() : Roof{};
+      const cpu::Roof roof = probe ? probe->measure() : cpu::Roof{};
       const BenchRun run = result.measured->make(device);
       const std::vector<double> seconds = sample(queue, run, settings.seconds);
       result.seconds.insert(result.seconds.end(), seconds.begin(), seconds.end());

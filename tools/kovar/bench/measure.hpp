@@ -3,8 +3,8 @@
 
 #include <vector>
 
+#include "backend/cpu/roof.hpp"
 #include "kovar/bench/cases.hpp"
-#include "kovar/bench/roof.hpp"
 
 namespace kovar::tools {
 
@@ -27,7 +27,7 @@ struct BenchResult {
 };
 
 struct BenchReport {
-  Roof roof;  ///< medians; zeros where the device is not this processor
+  cpu::Roof roof;  ///< medians; zeros where the device is not this processor
   std::vector<BenchResult> results;
 };
 
@@ -38,6 +38,6 @@ BenchReport measureCases(const Ref<MTL::Device>& device, int threads, const std:
                          const std::function<void(const std::string&, std::size_t, std::size_t)>& progress);
 
 /// Seconds that the roof allows for a case: the longer one of arithmetic and traffic.
-double roofSeconds(const BenchCase& c, const Roof& roof);
+double roofSeconds(const BenchCase& c, const cpu::Roof& roof);
 
 }  // namespace kovar::tools

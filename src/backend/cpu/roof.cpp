@@ -1,17 +1,19 @@
-#include "kovar/bench/roof.hpp"
+#include "backend/cpu/roof.hpp"
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstring>
 
+#include "backend/cpu/targets.hpp"
+
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "kovar/bench/roof.cpp"
+#define HWY_TARGET_INCLUDE "backend/cpu/roof.cpp"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
 HWY_BEFORE_NAMESPACE();
-namespace kovar::tools {
+namespace kovar::cpu {
 namespace HWY_NAMESPACE {
 namespace {
 
@@ -57,11 +59,11 @@ void update(float* p, std::size_t count) {
 
 }  // namespace
 }  // namespace HWY_NAMESPACE
-}  // namespace kovar::tools
+}  // namespace kovar::cpu
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace kovar::tools {
+namespace kovar::cpu {
 namespace {
 
 HWY_EXPORT(multiplyAdds);
@@ -114,5 +116,5 @@ Roof RoofProbe::measure() {
   return roof;
 }
 
-}  // namespace kovar::tools
+}  // namespace kovar::cpu
 #endif

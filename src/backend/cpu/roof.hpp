@@ -6,7 +6,7 @@
 
 #include "base/parallel.hpp"
 
-namespace kovar::tools {
+namespace kovar::cpu {
 
 /// Rates of all threads together.
 struct Roof {
@@ -31,4 +31,4 @@ class RoofProbe {
 /// GFLOP/s of these threads that only multiply and add.
 double multiplyAddRate(base::ThreadPool& pool);
 
-}  // namespace kovar::tools
+}  // namespace kovar::cpu
