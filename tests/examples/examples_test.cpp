@@ -75,6 +75,28 @@ TEST(Examples, FirstConvolutionDrawsEdges) {
     ASSERT_NEAR(drawn.pixels[i], std::min(edges[i], 255), 1) << "pixel " << i;
 }
 
+TEST(Examples, ConvolutionDrawsBlocks) {
+  const TemporaryFolder folder;
+  const Ended ended = run("convolution", cat() + " " + folder.file("blocks.png"));
+  ASSERT_EQ(ended.status, 0) << ended.said;
+  EXPECT_THAT(ended.said, HasSubstr("64 x 48 pixels in 16 x 12 blocks"));
+  const Picture drawn = read(folder.file("blocks.png")), photo = read(cat());
+  ASSERT_EQ(drawn.width, photo.width);
+  ASSERT_EQ(drawn.height, photo.height);
+  ASSERT_EQ(drawn.channels, 3);
+  const auto at = [](const Picture& p, int y, int x, int c) {
+    return static_cast<int>(p.pixels[static_cast<std::size_t>((y * p.width + x) * 3 + c)]);
+  };
+  for (int y = 0; y < photo.height; ++y)
+    for (int x = 0; x < photo.width; ++x)
+      for (int c = 0; c < 3; ++c) {
+        int sum = 0;
+        for (int dy = 0; dy < 4; ++dy)
+          for (int dx = 0; dx < 4; ++dx) sum += at(photo, y / 4 * 4 + dy, x / 4 * 4 + dx, c);
+        ASSERT_NEAR(at(drawn, y, x, c), sum / 16.0, 1) << x << ", " << y << ", " << c;
+      }
+}
+
 TEST(Examples, OwnKernelKeepsTheStrongest) {
   const TemporaryFolder folder;
   const Ended ended = run("own_kernel", cat() + " " + folder.file("drawing.png") + " 0.05");

@@ -5,7 +5,7 @@ PyTorch has them, (N, C, H, W), and written in [n][y][x][c] order.
 
 To write all files again (same PyTorch, same bytes):
     python3 -m venv venv && venv/bin/pip install torch==2.15.0
-    for s in arithmetic conv normalization optimizers pad pointwise pooling reductions upsampling yolo; do venv/bin/python tests/golden/make_$s.py; done
+    for s in arithmetic conv conv_kinds normalization optimizers pad pointwise pooling reductions upsampling yolo; do venv/bin/python tests/golden/make_$s.py; done
 """
 import os
 

@@ -140,6 +140,32 @@ TEST(BinaryConvolution, AgreesWithTheOracle) {
   });
 }
 
+TEST(BinaryConvolution, AgreesWithPyTorch) {
+  for (const GoldenCase& g : readGolden(std::string(KOVAR_SOURCE_DIR) + "/tests/golden/ops/conv_binary.txt")) {
+    SCOPED_TRACE(g.name);
+    const std::string& type = g.word("type");
+    BinaryCase b;
+    b.op.conv = goldenSquareConvolution(g, g.tensor("outputScale").v.size());
+    b.op.type = type == "XNOR"  ? oracle::BinaryType::Xnor
+                : type == "AND" ? oracle::BinaryType::And
+                                : oracle::BinaryType::BinaryWeights;
+    b.op.beta = g.number("beta") != 0;
+    b.op.inputBias = g.tensor("inputBias").v, b.op.inputScale = g.tensor("inputScale").v;
+    b.op.outputBias = g.tensor("outputBias").v, b.op.outputScale = g.tensor("outputScale").v;
+    for (const double bit : g.tensor("bits").v) b.bits.push_back(bit != 0);
+    Random r(1);
+    auto kernel = kernelOf<MPS::CNNBinaryConvolution>(b, r);
+    test::apply(b.op.conv.at, *kernel);
+    const auto src = imageOf(g.tensor("source")), dst = imageOf(g.tensor("result"));
+    runOnCpu([&](const auto& commands) { kernel->encode(commands, src, dst); });
+    const oracle::Result own = oracle::binaryConvForward(b.op, g.tensor("source"), b.bits, g.tensor("result"));
+    EXPECT_TRUE(
+        matches(tensorOf(*dst), {g.tensor("result"), own.magnitude}, Format::Float32, oracle::Conv::tolerance()));
+    for (std::size_t i = 0; i < own.value.v.size(); ++i)  // the oracle itself
+      EXPECT_NEAR(own.value.v[i], g.tensor("result").v[i], 2e-9 * own.magnitude.v[i] + 1e-12);
+  }
+}
+
 TEST(BinaryConvolution, FullyConnectedAgreesWithTheOracle) {
   forCases(100, [&](Case& c) {
     Random& r = c.random;

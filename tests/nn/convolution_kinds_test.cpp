@@ -75,6 +75,24 @@ TEST(SubPixelConvolution, MakesResultsThatMuchLarger) {
   });
 }
 
+TEST(SubPixelConvolution, AgreesWithPyTorch) {
+  for (const GoldenCase& g : readGolden(std::string(KOVAR_SOURCE_DIR) + "/tests/golden/ops/conv_sub_pixel.txt")) {
+    SCOPED_TRACE(g.name);
+    oracle::Conv conv = goldenSquareConvolution(g, g.tensor("bias").v.size());
+    conv.subPixelScale = g.integer("scale");
+    auto kernel = convolution(conv, g.tensor("weights").v, g.tensor("bias").v);
+    test::apply(conv.at, *kernel);
+    const auto src = imageOf(g.tensor("source")), dst = imageOf(g.tensor("result"));
+    runOnCpu([&](const auto& commands) { kernel->encode(commands, src, dst); });
+    const oracle::Result own =
+        oracle::convForward(conv, g.tensor("source"), g.tensor("weights").v, g.tensor("bias").v, g.tensor("result"));
+    EXPECT_TRUE(
+        matches(tensorOf(*dst), {g.tensor("result"), own.magnitude}, Format::Float32, oracle::Conv::tolerance()));
+    for (std::size_t i = 0; i < own.value.v.size(); ++i)  // the oracle itself
+      EXPECT_NEAR(own.value.v[i], g.tensor("result").v[i], 2e-9 * own.magnitude.v[i] + 1e-12);
+  }
+}
+
 // One pixel with channels 0 to 7 becomes 2 x 2 pixels of two channels: the column runs faster than the row, the channel
 // fastest.
 TEST(SubPixelConvolution, WorkedExample) {

@@ -190,6 +190,17 @@ inline oracle::Conv goldenConvolution(const GoldenCase& g) {
   return c;
 }
 
+/// The convolution of a case of conv_sub_pixel.txt or conv_binary.txt: square windows, the same padding on all sides.
+inline oracle::Conv goldenSquareConvolution(const GoldenCase& g, std::size_t outputs) {
+  oracle::Conv c;
+  c.kernelWidth = c.kernelHeight = g.integer("kernel");
+  c.strideX = c.strideY = g.integer("stride");
+  c.at.offset.x = c.at.offset.y = c.kernelWidth / 2 - g.integer("padding");
+  c.inputChannels = g.tensor("source").c;
+  c.outputChannels = outputs;
+  return c;
+}
+
 inline std::vector<float> readFloats(const Ref<MTL::Buffer>& buffer, std::size_t offset = 0, std::size_t count = 0) {
   const auto* p = reinterpret_cast<const float*>(static_cast<const char*>(buffer->contents()) + offset);
   return {p, p + (count ? count : (buffer->length() - offset) / sizeof(float))};
