@@ -2,8 +2,12 @@
 // labels, scalars from the state.
 
 #include "kovar/MPS/NN/NNLoss.hpp"
+
+#include <cmath>
+
 #include "nn_case.hpp"
 #include "oracle/loss.hpp"
+#include "support/finite_difference.hpp"
 
 namespace kovar::test {
 namespace {
@@ -118,6 +122,51 @@ TEST(NnLossGradient, MatchesTheOracle) {
     oracle::Result expected = oracle::forwardLossGradient(k.loss, k.in, incoming, byLabel, divides);
     c.text += std::string(byLabel ? " by label" : "") + (divides ? "" : " undivided") + (fromState ? " state" : "");
     EXPECT_TRUE(matches(tensorOf(result), expected, Format::Float32, oracle::Loss::tolerance()));
+  });
+}
+
+// By prediction and by label, every type and reduction: central differences of the value alone.
+TEST(NnLossGradient, IsTheNumericDerivative) {
+  forCases(120, [](Case& c) {
+    Random& r = c.random;
+    oracle::Loss l;
+    l.type = static_cast<LossType>(r.integer(0, oracle::kLossTypeCount - 1));
+    l.reduction =
+        l.type == LossType::CosineDistance ? oracle::Reduction::Sum : static_cast<oracle::Reduction>(r.integer(0, 3));
+    l.weight = 1.5, l.delta = 0.75, l.epsilon = static_cast<double>(1e-3f);
+    if (r.chance(0.3)) l.labelSmoothing = 0.125, l.numberOfClasses = 4;
+    const std::size_t n = r.size(1, 2), h = r.size(1, 3), w = r.size(1, 3), channels = r.size(1, 4);
+    const bool byLabel = r.chance(0.4), reduced = l.reduction != oracle::Reduction::None;
+    // Away from the ends, where logarithms grow without bound.
+    const auto inner = [](const oracle::Domain& d) {
+      return oracle::Domain{d.low + 0.2 * (d.high - d.low), d.high - 0.2 * (d.high - d.low), false};
+    };
+    const oracle::LossInput in{randomTensor(r, n, h, w, channels, inner(l.predictions())),
+                               randomTensor(r, n, h, w, channels, {0.2, 0.8, false}),
+                               {}};
+    const Tensor incoming =
+        randomTensor(r, n, reduced ? 1 : h, reduced ? 1 : w, reduced ? 1 : channels, {0.5, 2, false});
+    c.text = std::string(l.name()) + " reduction " + std::to_string(static_cast<int>(l.reduction)) +
+             (byLabel ? " by label " : " ") + in.predictions.shape();
+    MPS::NNLossGradient kernel(cpuDevice(), publicDescriptor(l));
+    kernel.setComputeLabelGradients(byLabel);
+    kernel.setDestinationImageAllocator(float32Images());
+    MPS::ImageBatch result;
+    runOnCpu([&](const auto& buffer) {
+      result = kernel.encodeBatch(buffer, imagesFor(incoming, Arrangement::Joined),
+                                  imagesFor(in.predictions, Arrangement::Joined),
+                                  imagesFor(in.labels, Arrangement::Joined), {}, MPS::StateBatch{});
+    });
+    const std::vector<double> numeric = numericGradient(
+        [&](const std::vector<double>& v) {
+          oracle::LossInput moved = in;
+          (byLabel ? moved.labels : moved.predictions).v = v;
+          return dot(oracle::forwardLoss(l, moved).value.v, incoming.v);
+        },
+        byLabel ? in.labels.v : in.predictions.v, 1e-6);
+    const Tensor got = tensorOf(result);
+    for (std::size_t i = 0; i < numeric.size(); ++i)
+      EXPECT_NEAR(got.v[i], numeric[i], 2e-4 * (1 + std::fabs(numeric[i]))) << i;
   });
 }
 
