@@ -29,6 +29,13 @@ class ConvolutionLayer final : public nn::UnaryLayer {
     kernel_ = kernel;
   }
   void reload() override { cell_->reload(std::string(who_) + ".reloadFromDataSources"); }
+  std::unique_ptr<nn::GraphLayer> copyFor(nn::GraphCopy& copy) const override {
+    auto copied = std::make_unique<ConvolutionLayer>(*this);
+    const Ref<K> kernel = copy.withWeights(static_cast<const K&>(*kernel_), who_);
+    copied->cell_ = ConvolutionAccess::cell(*kernel);
+    copied->kernel_ = kernel;
+    return copied;
+  }
 
  private:
   Ref<CNNConvolutionDataSource> source_;
@@ -48,6 +55,10 @@ class TransposeLayer final : public nn::UnaryLayer {
  public:
   TransposeLayer(Ref<CNNConvolutionDataSource> source, NNConvolutionAccumulatorPrecisionOption precision)
       : source_(std::move(source)), precision_(precision) {}
+  explicit TransposeLayer(const Ref<CNNConvolutionTranspose>& kernel)
+      : cell_(ConvolutionAccess::cell(*kernel)), transpose_(kernel) {
+    kernel_ = kernel;
+  }
   void build(GraphBuild& build) override {
     cell_ = build.cell(source_, kWho, nn::WeightsForm::Turned);
     transpose_ = ConvolutionAccess::make<CNNConvolutionTranspose>(cell_);
@@ -55,6 +66,10 @@ class TransposeLayer final : public nn::UnaryLayer {
     kernel_ = transpose_;
   }
   void reload() override { cell_->reload(std::string(kWho) + ".reloadFromDataSources"); }
+  std::unique_ptr<nn::GraphLayer> copyFor(nn::GraphCopy& copy) const override {
+    return std::make_unique<TransposeLayer>(copy.withWeights(*transpose_, kWho));
+  }
+  nn::LayerRecord record() const override { return {"transpose", transpose_, {}}; }
 
   ImageBatch encode(LayerCall& call) override {
     const auto convolutions = call.states.empty() ? CNNConvolutionGradientStateBatch()
@@ -77,7 +92,7 @@ class TransposeLayer final : public nn::UnaryLayer {
  private:
   static constexpr const char* kWho = "CNNConvolutionTranspose";
   Ref<CNNConvolutionDataSource> source_;
-  NNConvolutionAccumulatorPrecisionOption precision_;
+  NNConvolutionAccumulatorPrecisionOption precision_ = NNConvolutionAccumulatorPrecisionOption::Float;
   std::shared_ptr<WeightsCell> cell_;
   Ref<CNNConvolutionTranspose> transpose_;
 };
@@ -106,6 +121,17 @@ class ConvolutionGradientLayer final : public nn::GradientLayer {
   bool needsLastingState() const override { return style_ == NNTrainingStyle::UpdateDeviceCPU; }
   void reload() override { cell_->reload(std::string(who_) + ".reloadFromDataSources"); }
 
+  std::unique_ptr<nn::GraphLayer> copyFor(nn::GraphCopy& copy) const override {
+    auto copied = std::make_unique<ConvolutionGradientLayer>(*this);
+    copied->kernel_ = copied->gradient_ = copy.withWeights(*gradient_, who_);
+    copied->cell_ = ConvolutionAccess::cell(*copied->gradient_);
+    return copied;
+  }
+  nn::LayerRecord record() const override {
+    if (trains()) nn::refuseTraining(*gradient_);
+    return nn::GradientLayer::record();
+  }
+
   ImageBatch encode(LayerCall& call) override {
     ImageBatch result = nn::GradientLayer::encode(call);
     if (!trains()) return result;
@@ -123,7 +149,7 @@ class ConvolutionGradientLayer final : public nn::GradientLayer {
 
   void updateNow(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<CNNConvolutionGradientState>& gradients) {
     const auto weights = cell_->exportState(commandBuffer, true, who_);
-    if (const auto changed = source_->update(commandBuffer, gradients, weights))
+    if (const auto changed = cell_->source()->update(commandBuffer, gradients, weights))
       cell_->reload(commandBuffer, changed, who_);
   }
 
@@ -132,9 +158,10 @@ class ConvolutionGradientLayer final : public nn::GradientLayer {
     const auto weights = cell_->exportState(commandBuffer, false, who_);
     gradients->synchronize(commandBuffer);
     rt::Access::state(commandBuffer)
-        ->addCompleted([source = source_, cell = cell_, gradients, weights, who = who_](rt::CommandBufferState& done) {
-          if (!done.error() && source->update(gradients, weights)) cell->reload(who);
-        });
+        ->addCompleted(
+            [source = cell_->source(), cell = cell_, gradients, weights, who = who_](rt::CommandBufferState& done) {
+              if (!done.error() && source->update(gradients, weights)) cell->reload(who);
+            });
   }
 
   Ref<CNNConvolutionDataSource> source_;
@@ -275,3 +302,13 @@ std::unique_ptr<nn::GraphLayer> CNNFullyConnectedGradientNode::doMakeLayer(const
 }
 
 }  // namespace kovar::MPS
+
+namespace kovar::nn {
+
+std::unique_ptr<GraphLayer> transposeLayer(const LayerRecord& record) {
+  const auto kernel = std::dynamic_pointer_cast<MPS::CNNConvolutionTranspose>(record.kernel);
+  if (record.kind != "transpose" || !kernel) return nullptr;
+  return std::make_unique<MPS::TransposeLayer>(kernel);
+}
+
+}  // namespace kovar::nn

@@ -36,6 +36,14 @@ class ForwardLossLayer final : public nn::GraphLayer {
     kernel_->encodeBatch(call.commandBuffer, source, call.sources[1], weights, call.resultStates, results);
     return results;
   }
+  std::unique_ptr<nn::GraphLayer> copyFor(nn::GraphCopy& copy) const override {
+    return std::make_unique<ForwardLossLayer>(copy.kernel(kernel_), callback_);
+  }
+  bool takes(std::size_t images, std::size_t) const override { return images >= 2; }
+  nn::LayerRecord record() const override {
+    if (callback_) nn::refuseCallback(*kernel_);
+    return {"loss", kernel_, {}};
+  }
 
  protected:
   CNNKernelBase* kernel() override { return kernel_.get(); }
@@ -58,6 +66,14 @@ class LossGradientLayer final : public nn::GraphLayer {
     const StateBatch states = call.states.empty() ? StateBatch{} : call.states[0];
     kernel_->encodeBatch(call.commandBuffer, gradient, source, call.sources[2], weights, states, results);
     return results;
+  }
+  std::unique_ptr<nn::GraphLayer> copyFor(nn::GraphCopy& copy) const override {
+    return std::make_unique<LossGradientLayer>(copy.kernel(kernel_), callback_);
+  }
+  bool takes(std::size_t images, std::size_t) const override { return images >= 3; }
+  nn::LayerRecord record() const override {
+    if (callback_) nn::refuseCallback(*kernel_);
+    return {"loss", kernel_, {}};
   }
 
  protected:
@@ -211,3 +227,16 @@ std::unique_ptr<nn::GraphLayer> NNInitialGradientNode::doMakeLayer(const Ref<MTL
 }
 
 }  // namespace kovar::MPS
+
+namespace kovar::nn {
+
+std::unique_ptr<GraphLayer> lossLayer(const LayerRecord& record) {
+  if (record.kind != "loss") return nullptr;
+  if (auto loss = std::dynamic_pointer_cast<MPS::NNForwardLoss>(record.kernel))
+    return std::make_unique<MPS::ForwardLossLayer>(loss, nullptr);
+  if (auto loss = std::dynamic_pointer_cast<MPS::NNLossGradient>(record.kernel))
+    return std::make_unique<MPS::LossGradientLayer>(loss, nullptr);
+  return nullptr;
+}
+
+}  // namespace kovar::nn

@@ -19,6 +19,16 @@ class GramLayer final : public nn::UnaryLayer {
     return UnaryLayer::encode(call);
   }
 
+  std::unique_ptr<nn::GraphLayer> copyFor(nn::GraphCopy& copy) const override {
+    auto copied = std::make_unique<GramLayer>(*this);
+    copied->kernel_ = copied->typed_ = copy.kernel(typed_);
+    return copied;
+  }
+  nn::LayerRecord record() const override {
+    if (callback_) nn::refuseCallback(*typed_);
+    return UnaryLayer::record();
+  }
+
  private:
   Ref<NNGramMatrixCalculation> typed_;
   Ref<NNGramMatrixCallback> callback_;

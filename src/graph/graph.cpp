@@ -4,6 +4,7 @@
 
 #include "base/edge.hpp"
 #include "graph/graph_plan.hpp"
+#include "kovar/MPS/Core/Archive.hpp"
 
 namespace kovar::MPS {
 
@@ -17,7 +18,21 @@ NNGraph::NNGraph(const Ref<MTL::Device>& device, const Ref<NNImageNode>& resultI
     : NNGraph(device, std::vector<Ref<NNImageNode>>{resultImage}, std::vector<bool>{resultImageIsNeeded}) {}
 NNGraph::NNGraph(const Ref<MTL::Device>& device, const Ref<NNImageNode>& resultImage)
     : NNGraph(device, resultImage, true) {}
+NNGraph::NNGraph(Archive& coder, const Ref<MTL::Device>& device) : Kernel(device) { decode(coder); }
+NNGraph::NNGraph(const NNGraph& original, const Ref<MTL::Device>& device)
+    : Kernel(original), plan_(original.plan_->copyFor(device)) {
+  device_ = device;
+}
 NNGraph::~NNGraph() = default;
+
+Ref<Kernel> NNGraph::doCopy(const Ref<MTL::Device>& device) { return Ref<Kernel>(new NNGraph(*this, device)); }
+void NNGraph::doCode(Archive& coder) {
+  Kernel::doCode(coder);
+  if (coder.isReading())
+    plan_ = std::make_unique<nn::GraphPlan>(coder, device());
+  else
+    plan_->write(coder, described());
+}
 
 Ref<NNGraph> NNGraph::graph(const Ref<MTL::Device>& d, const Ref<NNImageNode>& r, bool needed) {
   return std::make_shared<NNGraph>(d, r, needed);

@@ -1,10 +1,12 @@
 #include "graph/graph_plan.hpp"
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <utility>
 
 #include "base/edge.hpp"
+#include "nn/archive/values.hpp"
 
 namespace kovar::nn {
 
@@ -34,21 +36,10 @@ class GraphPlan::FormatAllocator final : public MPS::ImageAllocator {
   Ref<MPS::ImageAllocator> inner_;
 };
 
-std::size_t GraphPlan::slotOf(MPS::NNImageNode* node) {
-  for (std::size_t i = 0; i < images_.size(); ++i)
-    if (images_[i].node == node) return i;
-  images_.push_back({node});
-  return images_.size() - 1;
-}
+namespace {
 
-std::size_t GraphPlan::slotOf(MPS::NNStateNode* node) {
-  for (std::size_t i = 0; i < states_.size(); ++i)
-    if (states_[i].node == node) return i;
-  states_.push_back({node});
-  return states_.size() - 1;
-}
-
-std::vector<MPS::NNFilterNode*> GraphPlan::order(const std::vector<Ref<MPS::NNImageNode>>& results) const {
+/// The filters that `results` depend on, each after those it reads.
+std::vector<MPS::NNFilterNode*> orderOf(const std::vector<Ref<MPS::NNImageNode>>& results) {
   std::vector<MPS::NNFilterNode*> order;
   std::set<MPS::NNFilterNode*> seen;
   struct Visit {
@@ -79,51 +70,150 @@ std::vector<MPS::NNFilterNode*> GraphPlan::order(const std::vector<Ref<MPS::NNIm
   return order;
 }
 
+}  // namespace
+
+/// Turns nodes into slots and steps.
+struct GraphPlan::Builder {
+  GraphPlan& plan;
+  std::map<const MPS::NNImageNode*, std::size_t> images = {};
+  std::map<const MPS::NNStateNode*, std::size_t> states = {};
+
+  template <class S, class Node>
+  static S described(const Node& node) {
+    S slot;
+    slot.handle = node.handle();
+    slot.isExported = node.exportFromGraph();
+    slot.isSynchronized = node.synchronizeResource();
+    return slot;
+  }
+  std::size_t slotOf(const MPS::NNImageNode& node) {
+    const auto [at, isNew] = images.try_emplace(&node, plan.images_.size());
+    if (isNew) {
+      auto slot = described<ImageSlot>(node);
+      slot.format = node.format();
+      slot.allocator = node.imageAllocator();
+      slot.kept = slot.isExported;
+      plan.images_.push_back(std::move(slot));
+    }
+    return at->second;
+  }
+  std::size_t slotOf(const MPS::NNStateNode& node) {
+    const auto [at, isNew] = states.try_emplace(&node, plan.states_.size());
+    if (isNew) {
+      auto slot = described<StateSlot>(node);
+      slot.produced = NodeAccess::producer(node) != nullptr;
+      plan.states_.push_back(std::move(slot));
+    }
+    return at->second;
+  }
+  void addStep(MPS::NNFilterNode& node, GraphBuild& build);
+  void findExports(const std::vector<Ref<MPS::NNImageNode>>& results);
+};
+
+void GraphPlan::Builder::addStep(MPS::NNFilterNode& node, GraphBuild& build) {
+  Step step;
+  for (const auto& source : NodeAccess::sources(node)) {
+    const std::size_t slot = slotOf(*source);
+    if (!NodeAccess::producer(*source) && plan.images_[slot].readers == 0) plan.sources_.push_back(slot);
+    ++plan.images_[slot].readers;
+    step.images.push_back(slot);
+  }
+  for (const auto& state : NodeAccess::sourceStates(node)) {
+    if (!state) continue;
+    const std::size_t slot = slotOf(*state);
+    if (!plan.states_[slot].produced && plan.states_[slot].readers == 0) plan.sourceStates_.push_back(slot);
+    ++plan.states_[slot].readers;
+    step.states.push_back(slot);
+  }
+  step.layer = NodeAccess::makeLayer(node, build.device);
+  step.layer->build(build);
+  step.layer->setUp(node.paddingPolicy(), node.label());
+  if (step.layer->needsLastingState())
+    for (std::size_t s : step.states) plan.states_[s].lasting = true;
+  step.result = slotOf(NodeAccess::result(node));
+  if (const auto state = node.resultState()) step.resultState = slotOf(*state);
+  plan.steps_.push_back(std::move(step));
+}
+
+void GraphPlan::Builder::findExports(const std::vector<Ref<MPS::NNImageNode>>& results) {
+  for (std::size_t i = 0; i < plan.states_.size(); ++i)
+    if (plan.states_[i].isExported) plan.exportedStates_.push_back(i);
+  // Backwards from the first result: consumers before producers, operands in order; then the further results.
+  std::vector<std::size_t>& exports = plan.exports_;
+  std::set<const MPS::NNImageNode*> seen;
+  std::vector<const MPS::NNImageNode*> stack{results[0].get()};
+  while (!stack.empty()) {
+    const MPS::NNImageNode* image = stack.back();
+    stack.pop_back();
+    if (!seen.insert(image).second) continue;
+    if (image->exportFromGraph()) exports.push_back(slotOf(*image));
+    const MPS::NNFilterNode* producer = NodeAccess::producer(*image);
+    if (!producer) continue;
+    const auto& sources = NodeAccess::sources(*producer);
+    for (auto s = sources.rbegin(); s != sources.rend(); ++s) stack.push_back(s->get());
+  }
+  for (std::size_t i = 1; i < plan.results_.size(); ++i) {
+    const std::size_t slot = plan.results_[i];
+    if (plan.images_[slot].kept && std::find(exports.begin(), exports.end(), slot) == exports.end())
+      exports.push_back(slot);
+  }
+}
+
+GraphPlan::GraphPlan() : formats_(std::make_shared<FormatAllocator>()) {}
+
 GraphPlan::GraphPlan(const Ref<MTL::Device>& device, const std::vector<Ref<MPS::NNImageNode>>& results,
                      const std::vector<bool>& needed)
-    : results_(results), formats_(std::make_shared<FormatAllocator>()) {
+    : GraphPlan() {
   for (const auto& r : results) {
     if (!r) base::raise("NNGraph: a result image node is null");
     if (!NodeAccess::producer(*r))
       base::raise("NNGraph: a result image node is the result of no filter; give a filter node's resultImage()");
   }
   GraphBuild build{device, {}};
-  for (MPS::NNFilterNode* node : order(results)) {
-    Step step;
-    step.node = node;
-    for (const auto& source : NodeAccess::sources(*node)) {
-      const std::size_t slot = slotOf(source.get());
-      if (!NodeAccess::producer(*source) && images_[slot].readers == 0) sources_.push_back(slot);
-      ++images_[slot].readers;
-      step.images.push_back(slot);
-    }
-    for (const auto& state : NodeAccess::sourceStates(*node)) {
-      if (!state) continue;
-      const std::size_t slot = slotOf(state.get());
-      if (!NodeAccess::producer(*state) && states_[slot].readers == 0) sourceStates_.push_back(slot);
-      ++states_[slot].readers;
-      step.states.push_back(slot);
-    }
-    step.layer = NodeAccess::makeLayer(*node, device);
-    step.layer->build(build);
-    step.layer->setUp(node->paddingPolicy(), node->label());
-    step.layer->setAllocator(formats_);
-    if (step.layer->needsLastingState())
-      for (std::size_t s : step.states) states_[s].lasting = true;
-    step.result = slotOf(&NodeAccess::result(*node));
-    if (const auto state = node->resultState()) step.resultState = slotOf(state.get());
-    steps_.push_back(std::move(step));
-  }
+  Builder builder{*this};
+  for (MPS::NNFilterNode* node : orderOf(results)) builder.addStep(*node, build);
   resultNeeded = needed.empty() || needed[0];
   for (std::size_t i = 0; i < results.size(); ++i) {
-    const bool wanted = i >= needed.size() || needed[i];
-    ImageSlot& slot = images_[slotOf(results[i].get())];
-    slot.kept = slot.kept || wanted;
+    results_.push_back(builder.slotOf(*results[i]));
+    if (i >= needed.size() || needed[i]) images_[results_[i]].kept = true;
   }
-  findExports();
+  builder.findExports(results);
+  settle();
+}
+
+void GraphPlan::settle() {
   for (Step& step : steps_) {
+    step.layer->setAllocator(formats_);
     step.layer->setResultWanted(runsForItsResults(step));
   }
+}
+
+std::unique_ptr<GraphPlan> GraphPlan::copyFor(const Ref<MTL::Device>& device) const {
+  std::unique_ptr<GraphPlan> copied(new GraphPlan);
+  copied->resultNeeded = resultNeeded;
+  copied->outputStateIsTemporary = outputStateIsTemporary;
+  copied->format = format;
+  copied->destinationAllocator = destinationAllocator;
+  copied->images_ = images_;
+  copied->states_ = states_;
+  copied->results_ = results_;
+  copied->sources_ = sources_;
+  copied->sourceStates_ = sourceStates_;
+  copied->exports_ = exports_;
+  copied->exportedStates_ = exportedStates_;
+  copied->hasDataSources_ = hasDataSources_;
+  GraphCopy copy{device, {}, {}};
+  for (const Step& step : steps_) {
+    Step s;
+    s.layer = step.layer->copyFor(copy);
+    s.images = step.images;
+    s.states = step.states;
+    s.result = step.result;
+    s.resultState = step.resultState;
+    copied->steps_.push_back(std::move(s));
+  }
+  copied->settle();
+  return copied;
 }
 
 bool GraphPlan::runsForItsResults(const Step& step) const {
@@ -132,32 +222,7 @@ bool GraphPlan::runsForItsResults(const Step& step) const {
   if (step.resultState == kNone) return false;
   // A gradient may need the state alone; the image is then dead work that no plan keeps.
   const StateSlot& state = states_[step.resultState];
-  return state.readers > 0 || state.node->exportFromGraph();
-}
-
-void GraphPlan::findExports() {
-  for (ImageSlot& slot : images_)
-    if (slot.node->exportFromGraph()) slot.kept = true;
-  for (std::size_t i = 0; i < states_.size(); ++i)
-    if (states_[i].node->exportFromGraph()) exportedStates_.push_back(i);
-  // Backwards from the first result: consumers before producers, operands in order; then the further results.
-  std::set<MPS::NNImageNode*> seen;
-  std::vector<MPS::NNImageNode*> stack{results_[0].get()};
-  while (!stack.empty()) {
-    MPS::NNImageNode* image = stack.back();
-    stack.pop_back();
-    if (!seen.insert(image).second) continue;
-    if (image->exportFromGraph()) exports_.push_back(slotOf(image));
-    const MPS::NNFilterNode* producer = NodeAccess::producer(*image);
-    if (!producer) continue;
-    const auto& sources = NodeAccess::sources(*producer);
-    for (auto s = sources.rbegin(); s != sources.rend(); ++s) stack.push_back(s->get());
-  }
-  for (std::size_t i = 1; i < results_.size(); ++i) {
-    const std::size_t slot = slotOf(results_[i].get());
-    if (images_[slot].kept && std::find(exports_.begin(), exports_.end(), slot) == exports_.end())
-      exports_.push_back(slot);
-  }
+  return state.readers > 0 || state.isExported;
 }
 
 void GraphPlan::check(const Run& run, const std::string& who) const {
@@ -204,11 +269,11 @@ MPS::ImageBatch GraphPlan::encode(const Run& run, const std::string& who) {
     if (run.intermediateImages) run.intermediateImages->push_back(images[slot]);
   for (std::size_t slot : exportedStates_)
     if (run.destinationStates) run.destinationStates->push_back(states[slot]);
-  return resultNeeded ? images[slotOf(results_[0].get())] : MPS::ImageBatch{};
+  return resultNeeded ? images[results_[0]] : MPS::ImageBatch{};
 }
 
 void GraphPlan::runSteps(const Run& run, std::vector<MPS::ImageBatch>& images, std::vector<MPS::StateBatch>& states) {
-  const std::size_t first = slotOf(results_[0].get());
+  const std::size_t first = results_[0];
   for (Step& step : steps_) {
     const ImageSlot& result = images_[step.result];
     if (!runsForItsResults(step) && !step.layer->hasOtherEffects()) continue;
@@ -219,30 +284,28 @@ void GraphPlan::runSteps(const Run& run, std::vector<MPS::ImageBatch>& images, s
     for (std::size_t s : step.states) call.states.push_back(states[s]);
     if (step.resultState != kNone) {
       const StateSlot& state = states_[step.resultState];
-      const bool exported = state.node->exportFromGraph();
+      const bool exported = state.isExported;
       call.wantStates = state.readers > 0 || exported;
       call.statesAreTemporary = !state.lasting && (!exported || outputStateIsTemporary);
     }
-    const auto own = result.node->format();
     const bool isResult = step.result == first && resultNeeded;
-    formats_->set(own != MPS::ImageFeatureChannelFormat::None ? own : format,
-                  isResult ? destinationAllocator : result.node->imageAllocator());
+    formats_->set(result.format != MPS::ImageFeatureChannelFormat::None ? result.format : format,
+                  isResult ? destinationAllocator : result.allocator);
     images[step.result] = step.layer->encode(call);
-    const std::size_t reads =
-        result.readers + (result.kept ? 1 : 0) + (isResult && result.node->exportFromGraph() ? 1 : 0);
+    const std::size_t reads = result.readers + (result.kept ? 1 : 0) + (isResult && result.isExported ? 1 : 0);
     Access::addReads(images[step.result], static_cast<std::ptrdiff_t>(reads) - 1);
-    if (result.node->synchronizeResource()) MPS::imageBatchSynchronize(images[step.result], run.commandBuffer);
+    if (result.isSynchronized) MPS::imageBatchSynchronize(images[step.result], run.commandBuffer);
     if (call.wantStates) {
       states[step.resultState] = call.resultStates;
       const StateSlot& state = states_[step.resultState];
-      MPS::stateBatchIncrementReadCount(
-          call.resultStates, static_cast<std::ptrdiff_t>(state.readers + (state.node->exportFromGraph() ? 1 : 0)) - 1);
-      if (state.node->synchronizeResource()) MPS::stateBatchSynchronize(call.resultStates, run.commandBuffer);
+      MPS::stateBatchIncrementReadCount(call.resultStates,
+                                        static_cast<std::ptrdiff_t>(state.readers + (state.isExported ? 1 : 0)) - 1);
+      if (state.isSynchronized) MPS::stateBatchSynchronize(call.resultStates, run.commandBuffer);
     }
   }
   // What nobody took (a layer without an update hook, say) is over with the graph.
   for (std::size_t i = 0; i < states.size(); ++i) {
-    if (states_[i].node->exportFromGraph() || !NodeAccess::producer(*states_[i].node)) continue;
+    if (states_[i].isExported || !states_[i].produced) continue;
     forEachDistinct(MPS::BatchView<MPS::State>(states[i]), [](const Ref<MPS::State>& s, std::size_t) {
       if (s->readCount() > 0) s->setReadCount(0);
       return true;
@@ -251,6 +314,7 @@ void GraphPlan::runSteps(const Run& run, std::vector<MPS::ImageBatch>& images, s
 }
 
 void GraphPlan::reload() {
+  requireDataSource(hasDataSources_, "NNGraph.reloadFromDataSources", nullptr);
   for (Step& step : steps_) step.layer->reload();
 }
 
@@ -271,7 +335,7 @@ Ref<MPS::Handle> handleOr(const Ref<MPS::Handle>& handle, std::size_t index) {
 template <class Slots>
 std::vector<Ref<MPS::Handle>> handlesOf(const Slots& slots, const std::vector<std::size_t>& which) {
   std::vector<Ref<MPS::Handle>> handles;
-  for (std::size_t i : which) handles.push_back(handleOr(slots[i].node->handle(), handles.size()));
+  for (std::size_t i : which) handles.push_back(handleOr(slots[i].handle, handles.size()));
   return handles;
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "graph/layer.hpp"
@@ -13,6 +14,12 @@ class GraphPlan {
  public:
   GraphPlan(const Ref<MTL::Device>& device, const std::vector<Ref<MPS::NNImageNode>>& results,
             const std::vector<bool>& needed);
+  /// As an archive holds it; without data sources.
+  GraphPlan(MPS::Archive& coder, const Ref<MTL::Device>& device);
+  /// The same graph with kernels of its own on `device`.
+  std::unique_ptr<GraphPlan> copyFor(const Ref<MTL::Device>& device) const;
+  /// Writes the graph. Throws Error when it trains, or calls or holds what the caller made.
+  void write(MPS::Archive& coder, const std::string& who);
 
   struct Run {
     Ref<MTL::CommandBuffer> commandBuffer;
@@ -29,7 +36,7 @@ class GraphPlan {
   std::vector<Ref<MPS::Handle>> sourceStateHandles() const;
   std::vector<Ref<MPS::Handle>> intermediateHandles() const;
   std::vector<Ref<MPS::Handle>> resultStateHandles() const;
-  Ref<MPS::Handle> resultHandle() const { return results_[0]->handle(); }
+  Ref<MPS::Handle> resultHandle() const { return images_[results_[0]].handle; }
   std::size_t sourceCount() const { return sources_.size(); }
   std::size_t stateCount() const { return sourceStates_.size(); }
   std::vector<MPS::CNNKernelBase*> kernels() const;
@@ -41,39 +48,46 @@ class GraphPlan {
 
  private:
   static constexpr std::size_t kNone = static_cast<std::size_t>(-1);
-  struct ImageSlot {
-    MPS::NNImageNode* node = nullptr;
+  /// An image or state of the graph: what its node said when the graph was made.
+  struct Slot {
+    Ref<MPS::Handle> handle;
     std::size_t readers = 0;
+    bool isExported = false, isSynchronized = false;
+  };
+  struct ImageSlot : Slot {
+    MPS::ImageFeatureChannelFormat format = MPS::ImageFeatureChannelFormat::None;
+    Ref<MPS::ImageAllocator> allocator;
     bool kept = false;  ///< exported or a needed result: one more read is the caller's
   };
-  struct StateSlot {
-    MPS::NNStateNode* node = nullptr;
-    std::size_t readers = 0;
-    bool lasting = false;  ///< must outlive the command buffer
+  struct StateSlot : Slot {
+    bool produced = false;  ///< by a layer; others are given to encode
+    bool lasting = false;   ///< must outlive the command buffer
   };
   struct Step {
-    MPS::NNFilterNode* node = nullptr;
     std::unique_ptr<GraphLayer> layer;
     std::vector<std::size_t> images, states;
     std::size_t result = 0;
     std::size_t resultState = kNone;
   };
   class FormatAllocator;
+  struct Builder;
 
-  std::size_t slotOf(MPS::NNImageNode* node);
-  std::size_t slotOf(MPS::NNStateNode* node);
-  std::vector<MPS::NNFilterNode*> order(const std::vector<Ref<MPS::NNImageNode>>& results) const;
-  void findExports();
+  GraphPlan();
+  /// Where the wiring is complete: layers get the allocator, and learn whether their result is wanted.
+  void settle();
+  /// Refuses steps that a graph cannot have, after reading.
+  void checkWiring(const MPS::Archive& coder) const;
+  void code(MPS::Archive& coder, const Ref<MTL::Device>& device, const std::string& who);
   /// True where somebody reads the step's image or state.
   bool runsForItsResults(const Step& step) const;
   void check(const Run& run, const std::string& who) const;
   void runSteps(const Run& run, std::vector<MPS::ImageBatch>& images, std::vector<MPS::StateBatch>& states);
 
-  std::vector<Ref<MPS::NNImageNode>> results_;  // keep every node alive
   std::vector<Step> steps_;
   std::vector<ImageSlot> images_;
   std::vector<StateSlot> states_;
-  std::vector<std::size_t> sources_, sourceStates_, exports_, exportedStates_;
+  std::vector<std::size_t> results_, sources_, sourceStates_, exports_, exportedStates_;
+  bool hasDataSources_ = true;
   std::shared_ptr<FormatAllocator> formats_;
 };
 

@@ -43,6 +43,41 @@ struct GraphBuild {
                                     WeightsForm form = WeightsForm::AsGiven);
 };
 
+/// What the copies of one graph's layers share.
+struct GraphCopy {
+  Ref<MTL::Device> device;
+  std::map<const WeightsCell*, std::shared_ptr<WeightsCell>> cells;
+  std::map<const MPS::CNNConvolutionDataSource*, Ref<MPS::CNNConvolutionDataSource>> sources;
+
+  /// The copy of a cell, over the copy of its data source; made the first time it is asked for.
+  std::shared_ptr<WeightsCell> cell(const WeightsCell& original, const char* who);
+  /// A kernel with its cell replaced by the copy.
+  template <class K>
+  Ref<K> withWeights(const K& kernel, const char* who) {
+    return ConvolutionAccess::copyWith(kernel, cell(*ConvolutionAccess::cell(kernel), who));
+  }
+  template <class K>
+  Ref<K> kernel(const Ref<K>& original) {
+    return std::static_pointer_cast<K>(original->copy(device));
+  }
+};
+
+class GraphLayer;
+/// A layer in an archive: which kind, the kernel it runs and the numbers it adds.
+struct LayerRecord {
+  std::string kind;
+  Ref<MPS::Kernel> kernel;
+  std::vector<std::size_t> numbers;
+};
+/// The layer of a record; throws Error for one that no layer gives.
+std::unique_ptr<GraphLayer> layerOf(const LayerRecord& record);
+// Its parts, where the layers are.
+std::unique_ptr<GraphLayer> reshapeLayer(const LayerRecord& record);
+std::unique_ptr<GraphLayer> batchNormalizationLayer(const LayerRecord& record);
+std::unique_ptr<GraphLayer> transposeLayer(const LayerRecord& record);
+std::unique_ptr<GraphLayer> labelledLossLayer(const LayerRecord& record);
+std::unique_ptr<GraphLayer> lossLayer(const LayerRecord& record);
+
 /// One run of one layer.
 struct LayerCall {
   Ref<MTL::CommandBuffer> commandBuffer;
@@ -70,7 +105,16 @@ class GraphLayer {
   void setAllocator(const Ref<MPS::ImageAllocator>& allocator);
   /// The kernel, or null for layers that run several.
   virtual MPS::CNNKernelBase* kernel() = 0;
+  /// The same layer over copies of its kernels.
+  virtual std::unique_ptr<GraphLayer> copyFor(GraphCopy& copy) const = 0;
+  /// Whether it runs on so many images and states.
+  virtual bool takes(std::size_t images, std::size_t /*states*/) const { return images >= 1; }
+  /// Throws Error for a layer that cannot be written: one that trains, or that calls the caller's code.
+  virtual LayerRecord record() const = 0;
 };
+
+[[noreturn]] void refuseTraining(const MPS::Kernel& kernel);
+[[noreturn]] void refuseCallback(const MPS::Kernel& kernel);
 
 /// A layer that is a unary kernel.
 class UnaryLayer : public GraphLayer {
@@ -79,6 +123,10 @@ class UnaryLayer : public GraphLayer {
   void build(GraphBuild&) override {}
   MPS::ImageBatch encode(LayerCall& call) override;
   MPS::CNNKernelBase* kernel() override { return kernel_.get(); }
+  std::unique_ptr<GraphLayer> copyFor(GraphCopy& copy) const override {
+    return std::make_unique<UnaryLayer>(copy.kernel(kernel_));
+  }
+  LayerRecord record() const override { return {"unary", kernel_, {}}; }
 
  protected:
   UnaryLayer() = default;
@@ -92,6 +140,11 @@ class BinaryLayer : public GraphLayer {
   void build(GraphBuild&) override {}
   MPS::ImageBatch encode(LayerCall& call) override;
   MPS::CNNKernelBase* kernel() override { return kernel_.get(); }
+  std::unique_ptr<GraphLayer> copyFor(GraphCopy& copy) const override {
+    return std::make_unique<BinaryLayer>(copy.kernel(kernel_));
+  }
+  bool takes(std::size_t images, std::size_t) const override { return images >= 2; }
+  LayerRecord record() const override { return {"binary", kernel_, {}}; }
 
  protected:
   Ref<MPS::CNNBinaryKernel> kernel_;
@@ -104,6 +157,10 @@ class MultiaryLayer final : public GraphLayer {
   void build(GraphBuild&) override {}
   MPS::ImageBatch encode(LayerCall& call) override;
   MPS::CNNKernelBase* kernel() override { return kernel_.get(); }
+  std::unique_ptr<GraphLayer> copyFor(GraphCopy& copy) const override {
+    return std::make_unique<MultiaryLayer>(copy.kernel(kernel_));
+  }
+  LayerRecord record() const override { return {"multiary", kernel_, {}}; }
 
  private:
   Ref<MPS::CNNMultiaryKernel> kernel_;
@@ -117,6 +174,11 @@ class GradientLayer : public GraphLayer {
   void build(GraphBuild&) override {}
   MPS::ImageBatch encode(LayerCall& call) override;
   MPS::CNNKernelBase* kernel() override { return kernel_.get(); }
+  std::unique_ptr<GraphLayer> copyFor(GraphCopy& copy) const override {
+    return std::make_unique<GradientLayer>(copy.kernel(kernel_));
+  }
+  bool takes(std::size_t images, std::size_t) const override { return images >= 2; }
+  LayerRecord record() const override { return {"gradient", kernel_, {}}; }
 
  protected:
   GradientLayer() = default;

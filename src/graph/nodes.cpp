@@ -213,6 +213,11 @@ class LossLayer final : public GraphLayer {
     return ImageBatch{loss_->encode(call.commandBuffer, call.sources[0][0], labels[0])};
   }
   bool hasOtherEffects() const override { return true; }
+  std::unique_ptr<GraphLayer> copyFor(nn::GraphCopy& copy) const override {
+    return std::make_unique<LossLayer>(copy.kernel(loss_));
+  }
+  bool takes(std::size_t images, std::size_t states) const override { return images >= 1 && states >= 1; }
+  nn::LayerRecord record() const override { return {"labelled loss", loss_, {}}; }
 
  protected:
   CNNKernelBase* kernel() override { return loss_.get(); }
@@ -248,3 +253,16 @@ std::unique_ptr<GraphLayer> CNNYOLOLossNode::doMakeLayer(const Ref<MTL::Device>&
 }
 
 }  // namespace kovar::MPS
+
+namespace kovar::nn {
+
+std::unique_ptr<GraphLayer> labelledLossLayer(const LayerRecord& record) {
+  if (record.kind != "labelled loss") return nullptr;
+  if (auto loss = std::dynamic_pointer_cast<MPS::CNNLoss>(record.kernel))
+    return std::make_unique<MPS::LossLayer<MPS::CNNLoss>>(loss);
+  if (auto loss = std::dynamic_pointer_cast<MPS::CNNYOLOLoss>(record.kernel))
+    return std::make_unique<MPS::LossLayer<MPS::CNNYOLOLoss>>(loss);
+  return nullptr;
+}
+
+}  // namespace kovar::nn

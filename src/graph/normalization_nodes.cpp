@@ -31,10 +31,13 @@ bool updatesOnDevice(NNTrainingStyle style) {
 template <class K, class S>
 class ValuesLayer : public UnaryLayer {
  public:
-  ValuesLayer(const Ref<MTL::Device>& device, const Ref<S>& source) : typed_(std::make_shared<K>(device, source)) {
-    kernel_ = typed_;
-  }
+  ValuesLayer(const Ref<MTL::Device>& device, const Ref<S>& source)
+      : ValuesLayer(std::make_shared<K>(device, source)) {}
+  explicit ValuesLayer(Ref<K> kernel) : typed_(std::move(kernel)) { kernel_ = typed_; }
   void reload() override { typed_->reloadGammaAndBetaFromDataSource(); }
+  std::unique_ptr<GraphLayer> copyFor(nn::GraphCopy& copy) const override {
+    return std::make_unique<ValuesLayer>(copy.kernel(typed_));
+  }
 
  protected:
   Ref<K> typed_;
@@ -42,9 +45,14 @@ class ValuesLayer : public UnaryLayer {
 
 class BatchLayer final : public ValuesLayer<CNNBatchNormalization, CNNBatchNormalizationDataSource> {
  public:
-  BatchLayer(const Ref<MTL::Device>& device, const Ref<CNNBatchNormalizationDataSource>& source,
-             CNNBatchNormalizationFlags flags)
-      : ValuesLayer(device, source), flags_(flags & CNNBatchNormalizationFlags::CalculateStatisticsMask) {}
+  BatchLayer(const Ref<CNNBatchNormalization>& kernel, CNNBatchNormalizationFlags flags)
+      : ValuesLayer(kernel), flags_(flags & CNNBatchNormalizationFlags::CalculateStatisticsMask) {}
+  std::unique_ptr<GraphLayer> copyFor(nn::GraphCopy& copy) const override {
+    return std::make_unique<BatchLayer>(copy.kernel(typed_), flags_);
+  }
+  nn::LayerRecord record() const override {
+    return {"batch normalization", typed_, {static_cast<std::size_t>(flags_)}};
+  }
   void reload() override {
     typed_->reloadGammaAndBetaFromDataSource();
     typed_->reloadMeanAndVarianceFromDataSource();
@@ -84,6 +92,10 @@ class TrainedLayer : public GradientLayer {
   }
   bool hasOtherEffects() const override { return trains(); }
   bool needsLastingState() const override { return trains() && !updatesOnDevice(style_); }
+  nn::LayerRecord record() const override {
+    if (trains()) nn::refuseTraining(*kernel_);
+    return GradientLayer::record();
+  }
 
   ImageBatch encode(LayerCall& call) override {
     const StateBatch states = call.states.at(0);
@@ -125,6 +137,12 @@ class RegionGradientLayer final : public TrainedLayer<K> {
  public:
   using TrainedLayer<K>::TrainedLayer;
 
+  std::unique_ptr<GraphLayer> copyFor(nn::GraphCopy& copy) const override {
+    auto copied = std::make_unique<RegionGradientLayer>(*this);
+    copied->kernel_ = copy.kernel(this->kernel_);
+    return copied;
+  }
+
  protected:
   std::ptrdiff_t hookReads() const override { return 1; }
   void updateNow(const Ref<MTL::CommandBuffer>& commandBuffer, const StateBatch& states) override {
@@ -144,6 +162,12 @@ class RegionGradientLayer final : public TrainedLayer<K> {
 class BatchGradientLayer final : public TrainedLayer<CNNBatchNormalizationGradient> {
  public:
   using TrainedLayer::TrainedLayer;
+
+  std::unique_ptr<GraphLayer> copyFor(nn::GraphCopy& copy) const override {
+    auto copied = std::make_unique<BatchGradientLayer>(*this);
+    copied->kernel_ = copy.kernel(kernel_);
+    return copied;
+  }
 
  protected:
   std::ptrdiff_t hookReads() const override { return 2; }
@@ -416,7 +440,7 @@ Ref<CNNBatchNormalizationNode> CNNBatchNormalizationNode::create(
   return std::make_shared<CNNBatchNormalizationNode>(source, dataSource);
 }
 std::unique_ptr<GraphLayer> CNNBatchNormalizationNode::doMakeLayer(const Ref<MTL::Device>& d) {
-  return std::make_unique<BatchLayer>(d, dataSource_, flags_);
+  return std::make_unique<BatchLayer>(std::make_shared<CNNBatchNormalization>(d, dataSource_), flags_);
 }
 std::vector<Ref<NNGradientFilterNode>> CNNBatchNormalizationNode::doGradientFilters(const Ref<NNImageNode>& g) {
   return {mirrored(*this, padding_,
@@ -438,3 +462,13 @@ std::unique_ptr<GraphLayer> CNNBatchNormalizationGradientNode::doMakeLayer(const
 }
 
 }  // namespace kovar::MPS
+
+namespace kovar::nn {
+
+std::unique_ptr<GraphLayer> batchNormalizationLayer(const LayerRecord& record) {
+  const auto kernel = std::dynamic_pointer_cast<MPS::CNNBatchNormalization>(record.kernel);
+  if (record.kind != "batch normalization" || !kernel || record.numbers.size() != 1) return nullptr;
+  return std::make_unique<MPS::BatchLayer>(kernel, static_cast<MPS::CNNBatchNormalizationFlags>(record.numbers[0]));
+}
+
+}  // namespace kovar::nn

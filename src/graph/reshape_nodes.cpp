@@ -16,8 +16,8 @@ using nn::GraphLayer;
 
 class ReshapeLayer final : public nn::UnaryLayer {
  public:
-  ReshapeLayer(const Ref<MTL::Device>& device, std::size_t width, std::size_t height, std::size_t channels)
-      : typed_(std::make_shared<NNReshape>(device)), width_(width), height_(height), channels_(channels) {
+  ReshapeLayer(const Ref<NNReshape>& kernel, std::size_t width, std::size_t height, std::size_t channels)
+      : typed_(kernel), width_(width), height_(height), channels_(channels) {
     kernel_ = typed_;
   }
   ImageBatch encode(nn::LayerCall& call) override {
@@ -31,6 +31,11 @@ class ReshapeLayer final : public nn::UnaryLayer {
     if (state) *states = StateBatch{state};
     return result;
   }
+
+  std::unique_ptr<GraphLayer> copyFor(nn::GraphCopy& copy) const override {
+    return std::make_unique<ReshapeLayer>(copy.kernel(typed_), width_, height_, channels_);
+  }
+  nn::LayerRecord record() const override { return {"reshape", typed_, {width_, height_, channels_}}; }
 
  private:
   Ref<NNReshape> typed_;
@@ -82,7 +87,7 @@ Ref<NNReshapeNode> NNReshapeNode::create(const Ref<NNImageNode>& source, std::si
   return std::make_shared<NNReshapeNode>(source, resultWidth, resultHeight, resultFeatureChannels);
 }
 std::unique_ptr<GraphLayer> NNReshapeNode::doMakeLayer(const Ref<MTL::Device>& device) {
-  return std::make_unique<ReshapeLayer>(device, width_, height_, channels_);
+  return std::make_unique<ReshapeLayer>(std::make_shared<NNReshape>(device), width_, height_, channels_);
 }
 std::vector<Ref<NNGradientFilterNode>> NNReshapeNode::doGradientFilters(const Ref<NNImageNode>& gradient) {
   return {withPadding(NNReshapeGradientNode::create(gradient, sources_[0], gradientStateOf(resultState())), padding_)};
@@ -176,3 +181,13 @@ std::unique_ptr<GraphLayer> NNConcatenationGradientNode::doMakeLayer(const Ref<M
 }
 
 }  // namespace kovar::MPS
+
+namespace kovar::nn {
+
+std::unique_ptr<GraphLayer> reshapeLayer(const LayerRecord& record) {
+  const auto kernel = std::dynamic_pointer_cast<MPS::NNReshape>(record.kernel);
+  if (record.kind != "reshape" || !kernel || record.numbers.size() != 3) return nullptr;
+  return std::make_unique<MPS::ReshapeLayer>(kernel, record.numbers[0], record.numbers[1], record.numbers[2]);
+}
+
+}  // namespace kovar::nn

@@ -3,43 +3,19 @@
 #include <utility>
 
 #include "base/edge.hpp"
+#include "nn/archive/values.hpp"
 #include "nn/convolution_geometry.hpp"
 #include "nn/core/access.hpp"
 #include "nn/core/encoder.hpp"
 #include "nn/core/pointwise.hpp"
+#include "nn/fused_activation.hpp"
 #include "nn/normalization_access.hpp"
 
 namespace kovar::nn {
 
-/// An activation behind a normalization, and the slopes of a PReLU on the device.
-struct FusedActivation {
-  Ref<MPS::NNNeuronDescriptor> neuron;
-  rt::StorageRef slopes;
-  std::size_t slopeCount = 0;
-};
-
 namespace {
 
 using BatchState = MPS::CNNBatchNormalizationState;
-
-std::shared_ptr<const FusedActivation> activationOf(const Ref<MTL::Device>& device,
-                                                    const Ref<MPS::NNNeuronDescriptor>& descriptor) {
-  if (!descriptor || descriptor->neuronType() == MPS::CNNNeuronType::None || !device) return nullptr;
-  auto a = std::make_shared<FusedActivation>();
-  a->neuron = descriptor->copy();
-  if (descriptor->neuronType() == MPS::CNNNeuronType::PReLU) {
-    const std::vector<std::byte> slopes = descriptor->data();
-    a->slopeCount = slopes.size() / sizeof(float);
-    a->slopes = uploadFloats(device, reinterpret_cast<const float*>(slopes.data()), a->slopeCount);
-  }
-  return a;
-}
-
-void checkSlopes(const FusedActivation* a, std::size_t channels, const MPS::Kernel& who) {
-  if (a && a->slopes && a->slopeCount < channels)
-    base::raise(Access::described(who) + ": the activation is a PReLU with " + std::to_string(a->slopeCount) +
-                " slopes for " + std::to_string(channels) + " feature channels; give one per channel");
-}
 
 prim::EwStep neuronStep(const FusedActivation& a, prim::EwOp op, std::uint8_t x, std::uint8_t slopes, std::uint8_t g) {
   prim::EwStep s;
@@ -345,12 +321,14 @@ void CNNBatchNormalization::reloadDataSource(const Ref<CNNBatchNormalizationData
 }
 void CNNBatchNormalization::reloadGammaAndBetaFromDataSource() {
   const std::string who = described() + ".reloadGammaAndBetaFromDataSource";
+  nn::requireDataSource(source_ != nullptr, who, "reloadDataSource");
   const nn::LoadedSource loaded(*source_, who);
   checkChannels(*source_, channels_, who);
   values_->set(source_->gamma(), source_->beta());
 }
 void CNNBatchNormalization::reloadMeanAndVarianceFromDataSource() {
   const std::string who = described() + ".reloadMeanAndVarianceFromDataSource";
+  nn::requireDataSource(source_ != nullptr, who, "reloadDataSource");
   const nn::LoadedSource loaded(*source_, who);
   checkChannels(*source_, channels_, who);
   running_->set(source_->mean(), source_->variance());
@@ -441,22 +419,21 @@ Ref<CNNBatchNormalizationState> CNNBatchNormalization::temporaryResultState(
 }
 
 Ref<Kernel> CNNBatchNormalization::doCopy(const Ref<MTL::Device>& device) {
-  Ref<CNNBatchNormalizationDataSource> source = source_->copy(device);
+  Ref<CNNBatchNormalizationDataSource> source = source_ ? source_->copy(device) : nullptr;
   if (!source) source = source_;
-  if (device != device_) {
-    const auto other =
-        std::make_shared<CNNBatchNormalization>(device, source, activation_ ? activation_->neuron : nullptr);
-    const auto copied = std::static_pointer_cast<CNNBatchNormalization>(clone(*this, device));
-    copied->source_ = source;
-    copied->values_ = other->values_;
-    copied->running_ = other->running_;
-    copied->activation_ = other->activation_;
-    return copied;
-  }
   const auto copied = std::static_pointer_cast<CNNBatchNormalization>(clone(*this, device));
   copied->source_ = source;
-  copied->values_ = values_->share();
-  copied->running_ = running_->share();
+  if (device == device_ || !source) {
+    copied->values_ = values_->copyFor(device);
+    copied->running_ = running_->copyFor(device);
+  }
+  if (device == device_) return copied;
+  const auto neuron = activation_ ? activation_->neuron : nullptr;
+  copied->activation_ = nn::activationOf(device, neuron);
+  if (!source) return copied;
+  const auto other = std::make_shared<CNNBatchNormalization>(device, source, neuron);
+  copied->values_ = other->values_;
+  copied->running_ = other->running_;
   return copied;
 }
 
@@ -510,6 +487,7 @@ void CNNBatchNormalizationStatisticsGradient::encodeBatch(const Ref<MTL::Command
 }
 
 void CNNBatchNormalizationStatisticsGradient::doEncode(nn::Call& call) {
+  nn::bringTo(device_, activation_);
   BatchAccess state(*state_);
   const nn::ForwardRecord& r = *nn::Access::record(*state_);
   const nn::Tensor& g = call.sources[0];
@@ -527,6 +505,7 @@ CNNBatchNormalizationGradient::CNNBatchNormalizationGradient(const Ref<MTL::Devi
     : CNNGradientKernel(device), activation_(nn::activationOf(device, fusedNeuronDescriptor)) {}
 
 void CNNBatchNormalizationGradient::doEncode(nn::Call& call) {
+  nn::bringTo(device_, activation_);
   CNNBatchNormalizationState& s = nn::batchState(call.states.empty() ? nullptr : call.states[0], *this, ".encode");
   BatchAccess state(s);
   if (!state.hasStatistics())

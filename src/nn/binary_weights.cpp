@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "nn/archive/values.hpp"
 #include "nn/core/pointwise.hpp"
 
 namespace kovar::nn {
@@ -125,6 +126,39 @@ std::shared_ptr<const BinaryParts> loadBinary(const Ref<MTL::Device>& device,
   if (settings.sourceBiases) p->settings.outputBias = copied(source->biasTerms(), static_cast<std::size_t>(s.outputs));
   upload(*p);
   return p;
+}
+
+void codeBinary(MPS::Archive& coder, const Ref<MTL::Device>& device, std::shared_ptr<const BinaryParts>& parts,
+                const char* who) {
+  auto p = parts ? std::make_shared<BinaryParts>(*parts) : std::make_shared<BinaryParts>();
+  BinarySettings& s = p->settings;
+  code(coder, p->descriptor);
+  coder.code("dataSourceLabel", p->label);
+  coder.code("weights", p->words);
+  coder.code("outputBiasTerms", s.outputBias);
+  coder.code("outputScaleTerms", s.outputScale);
+  coder.code("inputBiasTerms", s.inputBias);
+  coder.code("inputScaleTerms", s.inputScale);
+  coder.code("scaleValue", s.scaleValue);
+  coder.code("type", s.type, MPS::CNNBinaryConvolutionType::AND);
+  coder.code("flags", s.flags, MPS::CNNBinaryConvolutionFlags::UseBetaScaling);
+  if (!coder.isReading()) return;
+  p->device = device;
+  p->shape = shapeOf(*p->descriptor, who);
+  checkDescriptor(*p, who);
+  const ConvolutionShape& shape = p->shape;
+  const auto count = [](std::int64_t n) { return static_cast<std::size_t>(n); };
+  coder.require(p->words.size() == count(shape.outputs * shape.kernelHeight * shape.kernelWidth * p->wordsOfPixel()),
+                "weights", "must be as many words as the descriptor says");
+  const auto fits = [&](const std::vector<float>& values, std::int64_t channels, const char* name) {
+    coder.require(values.empty() || values.size() == count(channels), name, "must be one for each channel, or none");
+  };
+  fits(s.outputBias, shape.outputs, "outputBiasTerms");
+  fits(s.outputScale, shape.outputs, "outputScaleTerms");
+  fits(s.inputBias, shape.inputs, "inputBiasTerms");
+  fits(s.inputScale, shape.inputs, "inputScaleTerms");
+  upload(*p);
+  parts = p;
 }
 
 std::shared_ptr<const BinaryParts> BinaryParts::on(const Ref<MTL::Device>& other) const {

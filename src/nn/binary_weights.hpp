@@ -51,6 +51,10 @@ std::shared_ptr<const BinaryParts> loadBinary(const Ref<MTL::Device>& device,
                                               const Ref<MPS::CNNConvolutionDataSource>& source,
                                               const BinarySettings& settings, const char* who);
 
+/// Writes the parts, or reads and checks them. `who` names the class.
+void codeBinary(MPS::Archive& coder, const Ref<MTL::Device>& device, std::shared_ptr<const BinaryParts>& parts,
+                const char* who);
+
 /// Makes kernels from settings, for graph nodes.
 struct BinaryAccess {
   static Ref<MPS::CNNBinaryConvolution> convolution(const Ref<MTL::Device>& device,

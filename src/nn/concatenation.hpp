@@ -12,6 +12,7 @@ namespace kovar::nn {
 class Concatenation final : public MPS::CNNMultiaryKernel {
  public:
   Concatenation(const Ref<MTL::Device>& device, std::size_t sourceCount) : CNNMultiaryKernel(device, sourceCount) {}
+  Concatenation(MPS::Archive& coder, const Ref<MTL::Device>& device) : Concatenation(device, 1) { decode(coder); }
 
  protected:
   void doEncode(Call& call) override;
@@ -28,6 +29,9 @@ class Concatenation final : public MPS::CNNMultiaryKernel {
 class ConcatenationGradient final : public MPS::CNNGradientKernel {
  public:
   ConcatenationGradient(const Ref<MTL::Device>& device, std::size_t index) : CNNGradientKernel(device), index_(index) {}
+  ConcatenationGradient(MPS::Archive& coder, const Ref<MTL::Device>& device) : ConcatenationGradient(device, 0) {
+    decode(coder);
+  }
 
  protected:
   void doEncode(Call& call) override;
@@ -35,6 +39,7 @@ class ConcatenationGradient final : public MPS::CNNGradientKernel {
   Ref<MPS::ImageDescriptor> doDestinationImageDescriptor(const std::vector<Ref<MPS::Image>>& sourceImages,
                                                          const std::vector<Ref<MPS::State>>& sourceStates) override;
   Ref<MPS::Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  void doCode(MPS::Archive& coder) override;
   const char* className() const override { return "NNConcatenationGradientNode"; }
 
  private:

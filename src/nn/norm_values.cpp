@@ -67,11 +67,24 @@ void ChannelPair::reload(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref
   Access::chargeRead(MPS::StateBatch{state});
 }
 
-std::shared_ptr<ChannelPair> ChannelPair::share() const {
-  auto pair = std::make_shared<ChannelPair>(device_, channels_, firstDefault_, secondDefault_);
-  pair->current_ = current();
-  pair->current_->shared = true;
+std::shared_ptr<ChannelPair> ChannelPair::copyFor(const Ref<MTL::Device>& device) const {
+  auto pair = std::make_shared<ChannelPair>(device, channels_, firstDefault_, secondDefault_);
+  if (device == device_) {
+    pair->current_ = current();
+    pair->current_->shared = true;
+  } else {
+    const auto [first, second] = values();
+    pair->set(first.data(), second.data());
+  }
   return pair;
+}
+
+std::pair<std::vector<float>, std::vector<float>> ChannelPair::values() const {
+  const auto v = current();
+  std::pair<std::vector<float>, std::vector<float>> all{std::vector<float>(channels_), std::vector<float>(channels_)};
+  base::unwrap(v->first->read(0, all.first.data(), channels_ * sizeof(float)));
+  base::unwrap(v->second->read(0, all.second.data(), channels_ * sizeof(float)));
+  return all;
 }
 
 Tensor ChannelPair::tensorOf(const rt::StorageRef& storage) const {

@@ -34,8 +34,10 @@ class ChannelPair {
   Tensor second() const { return tensorOf(current()->second); }
   Ref<MTL::Buffer> firstBuffer() const { return bufferOf(current()->first); }
   Ref<MTL::Buffer> secondBuffer() const { return bufferOf(current()->second); }
-  /// The same values, which change on their own from here on.
-  std::shared_ptr<ChannelPair> share() const;
+  /// The same values, which change on their own from here on; on another device read back, not shared.
+  std::shared_ptr<ChannelPair> copyFor(const Ref<MTL::Device>& device) const;
+  /// The vectors in force, read back.
+  std::pair<std::vector<float>, std::vector<float>> values() const;
 
  private:
   struct Version {

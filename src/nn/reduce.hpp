@@ -12,6 +12,7 @@ enum class ReductionKind { Min, Max, Mean, Sum, ArgumentMin, ArgumentMax };
 class SpatialMean final : public MPS::NNReduceUnary {
  public:
   explicit SpatialMean(const Ref<MTL::Device>& device);
+  SpatialMean(MPS::Archive& coder, const Ref<MTL::Device>& device) : SpatialMean(device) { decode(coder); }
 
  protected:
   Ref<MPS::State> doResultState(const StateRequest& request) override;
@@ -24,6 +25,9 @@ class SpatialMean final : public MPS::NNReduceUnary {
 class SpatialMeanGradient final : public MPS::CNNGradientKernel {
  public:
   explicit SpatialMeanGradient(const Ref<MTL::Device>& device) : CNNGradientKernel(device) {}
+  SpatialMeanGradient(MPS::Archive& coder, const Ref<MTL::Device>& device) : SpatialMeanGradient(device) {
+    decode(coder);
+  }
 
  protected:
   void doEncode(Call& call) override;

@@ -5,6 +5,7 @@
 #include "base/edge.hpp"
 #include "kovar/MPS/NN/CNNGroupNormalization.hpp"
 #include "kovar/MPS/NN/CNNInstanceNormalization.hpp"
+#include "nn/archive/values.hpp"
 #include "nn/convolution_geometry.hpp"
 #include "nn/core/access.hpp"
 #include "nn/normalization_access.hpp"
@@ -77,9 +78,10 @@ struct NormalizationAccess::Region {
   /// Gives a copy its data source and values: shared until one changes, on another device those of the source.
   template <class K>
   static Ref<MPS::Kernel> ownValues(const K& original, const Ref<K>& copied, const Ref<MTL::Device>& device) {
-    if (const auto source = original.source_->copy(device)) copied->source_ = source;
-    if (device == original.device()) {
-      copied->values_ = original.values_->share();
+    const auto source = original.source_ ? original.source_->copy(device) : nullptr;
+    if (source) copied->source_ = source;
+    if (device == original.device() || !original.source_) {
+      copied->values_ = original.values_->copyFor(device);
     } else {
       copied->values_ = std::make_shared<ChannelPair>(device, original.channels_, 1.f, 0.f);
       copied->reloadGammaAndBetaFromDataSource();
@@ -140,6 +142,7 @@ void CNNInstanceNormalization::reloadDataSource(const Ref<CNNInstanceNormalizati
   }
 }
 void CNNInstanceNormalization::reloadGammaAndBetaFromDataSource() {
+  nn::requireDataSource(source_ != nullptr, described() + ".reloadGammaAndBetaFromDataSource", "reloadDataSource");
   const nn::LoadedSource loaded(*source_, described());
   nn::readValues(*this, *values_, described());
 }
@@ -234,7 +237,10 @@ CNNGroupNormalization::CNNGroupNormalization(const Ref<MTL::Device>& device,
   reloadGammaAndBetaFromDataSource();
 }
 void CNNGroupNormalization::setEpsilon(float epsilon) { epsilon_ = nn::checkedEpsilon(described(), epsilon); }
-void CNNGroupNormalization::reloadGammaAndBetaFromDataSource() { nn::readValues(*this, *values_, described()); }
+void CNNGroupNormalization::reloadGammaAndBetaFromDataSource() {
+  nn::requireDataSource(source_ != nullptr, described() + ".reloadGammaAndBetaFromDataSource", nullptr);
+  nn::readValues(*this, *values_, described());
+}
 void CNNGroupNormalization::reloadGammaAndBeta(const Ref<MTL::CommandBuffer>& commandBuffer,
                                                const Ref<CNNNormalizationGammaAndBetaState>& state) {
   nn::reloadFrom(*values_, commandBuffer, state, described() + ".reloadGammaAndBeta");

@@ -1,11 +1,12 @@
 #include "nn/weights_cell.hpp"
 
 #include <cmath>
-#include <cstring>
+#include <tuple>
 #include <utility>
 
 #include "base/edge.hpp"
 #include "maths/formats.hpp"
+#include "nn/archive/values.hpp"
 #include "nn/core/access.hpp"
 #include "nn/core/pointwise.hpp"
 
@@ -35,6 +36,8 @@ std::shared_ptr<WeightsCell> WeightsCell::load(const Ref<MTL::Device>& device,
   const Ref<MPS::CNNConvolutionDescriptor> d = source->descriptor();
   if (!d) base::raise(described + ": the data source's descriptor() is null; return a CNNConvolutionDescriptor");
   k.descriptor = d->copy();
+  k.roundsToHalf =
+      rt::Access::state(device)->strictFormats && source->kernelWeightsDataType() != MPS::DataType::Float32;
   cell->prepare(described);
   cell->current_ = cell->read(described);
   return cell;
@@ -43,8 +46,6 @@ std::shared_ptr<WeightsCell> WeightsCell::load(const Ref<MTL::Device>& device,
 void WeightsCell::prepare(const std::string& who) {
   WeightsConstants& k = constants_;
   k.shape = shapeOf(*k.descriptor, who);
-  k.roundsToHalf =
-      rt::Access::state(k.device)->strictFormats && source_->kernelWeightsDataType() != MPS::DataType::Float32;
   const auto outputs = static_cast<std::size_t>(k.shape.outputs);
   if (const BatchNormConstants* bn = ConvolutionAccess::batchNorm(*k.descriptor)) {
     k.scaleValues.resize(outputs);
@@ -94,14 +95,17 @@ std::shared_ptr<WeightsVersion> WeightsCell::read(const std::string& who) const 
   if (turned() && source_->dataType() != MPS::DataType::Float32)
     base::raise(who + ": the data source's dataType() is " + nameOf(source_->dataType()) +
                 "; a transposed convolution takes Float32 weights only");
-  std::vector<float> raw = decodedWeights(*source_, shape(), who);
+  std::vector<float> weights = decodedWeights(*source_, shape(), who);
   const float* biases = source_->biasTerms();
+  return versionOf(std::move(weights),
+                   biases ? std::vector<float>(biases, biases + shape().outputs) : std::vector<float>());
+}
 
+std::shared_ptr<WeightsVersion> WeightsCell::versionOf(std::vector<float> raw, std::vector<float> rawBiases) const {
   auto v = newVersion();
   const auto outputs = static_cast<std::size_t>(shape().outputs), taps = static_cast<std::size_t>(shape().taps());
-  std::vector<float> rawBiases(outputs);
-  if (biases) std::memcpy(rawBiases.data(), biases, shape().biasBytes());
-  v->hasBiases = biases != nullptr;
+  v->hasBiases = !rawBiases.empty();
+  rawBiases.resize(outputs);
   if (foldsBatchNorm()) {
     writeFloats(v->rawWeights, raw);
     writeFloats(v->rawBiases, rawBiases);
@@ -125,7 +129,45 @@ std::shared_ptr<WeightsVersion> WeightsCell::read(const std::string& who) const 
 // --- reload and export
 // --------------------------------------------------------------------------------------------------
 
+std::pair<std::vector<float>, std::vector<float>> WeightsCell::values() const {
+  const auto v = current();
+  const auto back = [](const rt::StorageRef& storage, std::size_t bytes) {
+    std::vector<float> values(bytes / sizeof(float));
+    base::unwrap(storage->read(0, values.data(), bytes));
+    return values;
+  };
+  return {back(v->rawWeights, shape().weightBytes()), back(v->rawBiases, v->hasBiases ? shape().biasBytes() : 0)};
+}
+
+void WeightsCell::code(MPS::Archive& coder, const Ref<MTL::Device>& device, std::shared_ptr<WeightsCell>& cell,
+                       const char* who, WeightsForm form) {
+  std::shared_ptr<WeightsCell> made(new WeightsCell);
+  WeightsConstants& k = made->constants_;
+  std::vector<float> weights, biases;
+  if (!coder.isReading()) {
+    k = cell->constants_;
+    std::tie(weights, biases) = cell->values();
+  }
+  nn::code(coder, k.descriptor);
+  coder.code("dataSourceLabel", k.label);
+  coder.code("roundsToHalf", k.roundsToHalf);
+  coder.code("weights", weights);
+  coder.code("biases", biases);
+  if (!coder.isReading()) return;
+  k.device = device;
+  k.form = form;
+  k.shape = shapeOf(*k.descriptor, who);
+  coder.require(weights.size() * sizeof(float) == k.shape.weightBytes(), "weights",
+                "must be as many as the descriptor says");
+  coder.require(biases.empty() || biases.size() * sizeof(float) == k.shape.biasBytes(), "biases",
+                "must be one for each output channel, or none");
+  made->prepare(who);
+  made->current_ = made->versionOf(std::move(weights), std::move(biases));
+  cell = std::move(made);
+}
+
 void WeightsCell::reload(const std::string& who) {
+  requireDataSource(source_ != nullptr, who, nullptr);
   LoadedWeights loaded(*source_, who);
   const Ref<MPS::CNNConvolutionDescriptor> d = source_->descriptor();
   if (!d || !(shapeOf(*d, who) == shape()))
@@ -268,11 +310,22 @@ Ref<MPS::CNNConvolutionWeightsAndBiasesState> WeightsCell::exportState(const Ref
 }
 
 std::shared_ptr<WeightsCell> WeightsCell::copyFor(const Ref<MTL::Device>& device, const char* who) const {
-  Ref<MPS::CNNConvolutionDataSource> source = source_->copy(device);
-  if (!source) source = source_;
-  if (device != constants_.device) return load(device, source, who, constants_.form);
+  Ref<MPS::CNNConvolutionDataSource> source = source_ ? source_->copy(device) : nullptr;
+  return copyFor(device, source ? std::move(source) : source_, who);
+}
+
+std::shared_ptr<WeightsCell> WeightsCell::copyFor(const Ref<MTL::Device>& device,
+                                                  Ref<MPS::CNNConvolutionDataSource> source, const char* who) const {
+  if (device != constants_.device && source) return load(device, source, who, constants_.form);
   std::shared_ptr<WeightsCell> cell(new WeightsCell);
   cell->constants_ = constants_;
+  if (device != constants_.device) {
+    cell->constants_.device = device;
+    cell->prepare(who);
+    auto [weights, biases] = values();
+    cell->current_ = cell->versionOf(std::move(weights), std::move(biases));
+    return cell;
+  }
   cell->source_ = std::move(source);
   cell->current_ = current();
   cell->current_->shared = true;

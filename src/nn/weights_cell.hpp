@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kovar/MPS/NN/CNNConvolutionTranspose.hpp"
@@ -133,8 +134,16 @@ class WeightsCell {
   Ref<MPS::CNNConvolutionWeightsAndBiasesState> exportState(const Ref<MTL::CommandBuffer>& commandBuffer,
                                                             bool temporary, const std::string& who) const;
 
-  /// A cell with the same values that changes on its own. On another device it loads the data source's copy.
+  /// Writes the values in force, or reads them into a new cell without a data source. `who` names the class.
+  static void code(MPS::Archive& coder, const Ref<MTL::Device>& device, std::shared_ptr<WeightsCell>& cell,
+                   const char* who, WeightsForm form);
+
+  /// A cell with the same values that changes on its own. On another device it loads the data source's copy, or takes
+  /// the values in force where there is none.
   std::shared_ptr<WeightsCell> copyFor(const Ref<MTL::Device>& device, const char* who) const;
+  /// The same over a data source that has been copied already; null for none.
+  std::shared_ptr<WeightsCell> copyFor(const Ref<MTL::Device>& device, Ref<MPS::CNNConvolutionDataSource> source,
+                                       const char* who) const;
 
  private:
   WeightsCell() = default;
@@ -143,6 +152,10 @@ class WeightsCell {
   std::shared_ptr<WeightsVersion> newVersion() const;
   std::shared_ptr<WeightsVersion> ownVersion(Recorder& list) const;
   std::shared_ptr<WeightsVersion> read(const std::string& who) const;
+  /// Folds, rounds and turns; no biases where they are empty.
+  std::shared_ptr<WeightsVersion> versionOf(std::vector<float> weights, std::vector<float> biases) const;
+  /// Weights and biases as given, read back; no biases where there are none.
+  std::pair<std::vector<float>, std::vector<float>> values() const;
   void install(std::shared_ptr<WeightsVersion> version);
   void fold(Recorder& list, const WeightsVersion& v) const;
   void copyRounded(Recorder& list, const Tensor& from, const Tensor& to) const;
@@ -184,6 +197,14 @@ struct ConvolutionAccess {
   template <class K>
   static void setCell(K& kernel, std::shared_ptr<WeightsCell> cell) {
     kernel.cell_ = std::move(cell);
+  }
+  /// A copy of a kernel, over a cell of the device that it is for.
+  template <class K>
+  static Ref<K> copyWith(const K& kernel, std::shared_ptr<WeightsCell> cell) {
+    const Ref<MTL::Device> device = cell->device();
+    auto copied = std::static_pointer_cast<K>(K::clone(kernel, device));
+    setCell(*copied, std::move(cell));
+    return copied;
   }
   static std::size_t weightBytes(const MPS::CNNConvolutionWeightsAndBiasesState& state) { return state.weightBytes_; }
   static std::size_t biasBytes(const MPS::CNNConvolutionWeightsAndBiasesState& state) { return state.biasBytes_; }

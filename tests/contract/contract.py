@@ -72,6 +72,8 @@ def parse(text, class_name):
     static = "static" in words
     words = [word for word in words if word not in ("static", "virtual", "explicit")]
     name, result = words[-1], " ".join(words[:-1])
+    if name == class_name:
+        result = ""  # the initialiser that a protocol documents is a constructor, as those of classes
     arguments, variadic = [], inside.endswith("..., ...")
     for piece in split_top(inside.removesuffix("..., ...")):
         piece = piece.split("=")[0].strip()

@@ -218,7 +218,8 @@ std::vector<Misuse> misuses(const base::io::TemporaryFolder& folder) {
          const auto i = image(4, 4, 4);
          std::make_shared<MPS::CNNNeuronReLU>(device(), 0.f)->encode(commands(), i, i);
        },
-       "CNNNeuron.encode: the destination shares memory with a source; no kernel works in place, use another image"},
+       "CNNNeuronReLU.encode: the destination shares memory with a source; no kernel works in place, use another "
+       "image"},
       {"batch of two sizes",
        [] {
          pooling()->encodeBatch(commands(), {image(4, 4, 4), image(6, 4, 4)}, {image(2, 2, 4), image(2, 2, 4)});
@@ -396,7 +397,7 @@ std::vector<Misuse> misuses(const base::io::TemporaryFolder& folder) {
          std::make_shared<MPS::CNNNeuronPReLU>(device(), slopes.data(), 4)
              ->encode(commands(), image(4, 4, 8), image(4, 4, 8));
        },
-       "CNNNeuron.encode: the PReLU has 4 slopes, the source 8 feature channels; give one slope per channel"},
+       "CNNNeuronPReLU.encode: the PReLU has 4 slopes, the source 8 feature channels; give one slope per channel"},
       {"dropout that keeps nothing",
        [] {
          MPS::CNNDropout(device(), 0.f, 1, {1, 1, 1});
@@ -537,7 +538,7 @@ TEST(Errors, EveryWrongUseGivesItsMessage) {
   std::set<std::string> names;
   std::vector<Misuse> table = misuses(folder);
   for (auto* more : {normalizationMisuses, shapeMisuses, lossMisuses, arithmeticMisuses, reshapeMisuses, resizeMisuses,
-                     convolutionMisuses})
+                     convolutionMisuses, archiveMisuses})
     for (Misuse& m : more()) table.push_back(std::move(m));
   EXPECT_GE(table.size(), 100u);
   for (const Misuse& m : table) {

@@ -30,6 +30,8 @@ std::vector<Misuse> reshapeMisuses();
 std::vector<Misuse> convolutionMisuses();
 /// Those of resizes, Gram matrices and local correlation.
 std::vector<Misuse> resizeMisuses();
+/// Those of archives.
+std::vector<Misuse> archiveMisuses();
 
 inline Ref<MTL::Device> device() { return MTL::deviceNamed("cpu"); }
 /// One that plans and computes nothing.

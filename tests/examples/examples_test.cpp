@@ -299,6 +299,15 @@ TEST(Examples, DetectionFindsTheBox) {
   EXPECT_EQ(kind, 1);
 }
 
+TEST(Examples, SavedNetworkDrawsTheSame) {
+  const TemporaryFolder folder;
+  const std::string network = folder.file("edges.kovar");
+  const Ended ended = run("save_and_load", cat() + " " + network + " " + folder.file("edges.png"));
+  ASSERT_EQ(ended.status, 0) << ended.said;
+  EXPECT_EQ(ended.said, "read a graph of 'picture'; it computes the same\n");
+  EXPECT_EQ(read(folder.file("edges.png")).width, (read(cat()).width + 1) / 2);
+}
+
 TEST(Examples, DigitClassifierLearns) {
   const Ended ended = run("digit_classifier", std::string(KOVAR_SOURCE_DIR) + "/data/mnist 40");
   ASSERT_EQ(ended.status, 0) << ended.said;

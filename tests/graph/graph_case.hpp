@@ -70,6 +70,13 @@ class Trained : public ConvolutionWeights {
     return true;
   }
 
+  /// Trains as this one does, with the values that lie here.
+  Ref<MPS::CNNConvolutionDataSource> copy(const Ref<MTL::Device>&) override {
+    Ref<Trained> same(new Trained(*this));
+    same->kept_ = nullptr;
+    return same;
+  }
+
   std::span<const float> latestWeights() { return kept_ ? floatsOf(kept_->weights()) : weightValues(); }
   std::span<const float> latestBiases() { return kept_ ? floatsOf(kept_->biases()) : biasValues(); }
 

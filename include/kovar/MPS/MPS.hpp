@@ -1,6 +1,7 @@
 #pragma once
 // Everything of the MPS namespace.
 
+#include "kovar/MPS/Core/Archive.hpp"
 #include "kovar/MPS/Core/CommandBuffer.hpp"
 #include "kovar/MPS/Core/Matrix.hpp"
 #include "kovar/MPS/Core/MatrixRandom.hpp"

@@ -14,12 +14,17 @@ class Device;
 
 namespace kovar::MPS {
 
+class Archive;
+
 /// Base of everything that encodes work. A kernel is mutable and serves one thread at a time; use one copy per thread.
 /// Work already encoded never changes: properties are read at encode. Implements MPSKernel.
 class Kernel : public Object {
  public:
   /// Throws Error when device is null.
   explicit Kernel(const Ref<MTL::Device>& device);
+  /// Not set yet, on a device (without one: MTL::createSystemDefaultDevice()): the derived class reads its members.
+  Kernel(Archive& coder, const Ref<MTL::Device>& device);
+  explicit Kernel(Archive& coder);
   ~Kernel() override;
 
   /// Verbose is set at first when the environment has MPS_LOG_INFO.
@@ -30,6 +35,11 @@ class Kernel : public Object {
   void setLabel(std::string_view label) { label_ = label; }
   /// A kernel with the same properties on `device` (null: the same device).
   Ref<Kernel> copy(const Ref<MTL::Device>& device);
+  /// Writes the kernel, its weights and other parameters included. Finish the work that changes them first. Read it
+  /// with the constructor of its class or Archive::decodeKernel, on any device.
+  ///
+  /// Errors: a padding policy or an image allocator of the caller's own, which are not written.
+  void encodeWithCoder(Archive& coder);
 
  protected:
   Kernel(const Kernel&) = default;
@@ -41,7 +51,13 @@ class Kernel : public Object {
     static_cast<Kernel&>(*copy).device_ = device;
     return copy;
   }
-  /// For messages, e.g. "CNNConvolution".
+  /// Writes or reads the members: those of the base class, then its own.
+  virtual void doCode(Archive& coder);
+  /// For constructors from an archive: reads the members of an object of className().
+  void decode(Archive& coder);
+  /// Marks constructors that leave everything to decode().
+  struct Unset {};
+  /// For messages and archives, e.g. "CNNConvolution".
   virtual const char* className() const = 0;
   /// className and label, e.g. `CNNConvolution "conv1"`.
   std::string described() const;

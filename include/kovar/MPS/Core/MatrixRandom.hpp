@@ -58,6 +58,7 @@ class MatrixRandom : public Kernel {
   void encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Matrix>& destinationMatrix);
 
  protected:
+  void doCode(Archive& coder) override;
   MatrixRandom(const Ref<MTL::Device>& device, DataType destinationDataType, std::size_t seed,
                const Ref<MatrixRandomDistributionDescriptor>& distributionDescriptor);
   void fill(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<MTL::Buffer>& buffer, std::size_t byteOffset,
@@ -78,6 +79,8 @@ class MatrixRandomPhilox final : public MatrixRandom {
   MatrixRandomPhilox(const Ref<MTL::Device>& device, DataType destinationDataType, std::size_t seed,
                      const Ref<MatrixRandomDistributionDescriptor>& distributionDescriptor);
   MatrixRandomPhilox(const Ref<MTL::Device>& device, DataType destinationDataType, std::size_t seed);
+  /// As an archive holds it.
+  MatrixRandomPhilox(Archive& coder, const Ref<MTL::Device>& device) : MatrixRandomPhilox(device) { decode(coder); }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
@@ -93,6 +96,8 @@ class MatrixRandomMTGP32 final : public MatrixRandom {
   MatrixRandomMTGP32(const Ref<MTL::Device>& device, DataType destinationDataType, std::size_t seed,
                      const Ref<MatrixRandomDistributionDescriptor>& distributionDescriptor);
   MatrixRandomMTGP32(const Ref<MTL::Device>& device, DataType destinationDataType, std::size_t seed);
+  /// As an archive holds it.
+  MatrixRandomMTGP32(Archive& coder, const Ref<MTL::Device>& device) : MatrixRandomMTGP32(device) { decode(coder); }
   /// The generator keeps no state on the device; there is nothing to do.
   void synchronizeState(const Ref<MTL::CommandBuffer>& commandBuffer);
 

@@ -81,7 +81,13 @@ class CNNNormalizationMeanAndVarianceState : public State {
 /// MPSCNNBatchNormalizationDataSource.
 class CNNBatchNormalizationDataSource {
  public:
+  CNNBatchNormalizationDataSource() = default;
+  /// For sources that read what their encodeWithCoder wrote. The protocol itself holds nothing.
+  explicit CNNBatchNormalizationDataSource(Archive& coder);
   virtual ~CNNBatchNormalizationDataSource() = default;
+  /// For applications that archive their sources: kernels write their parameters themselves and do not call it. Writes
+  /// nothing unless overridden.
+  virtual void encodeWithCoder(Archive& coder);
   virtual std::size_t numberOfFeatureChannels() = 0;
   /// One float per feature channel; null: 1, 0, 0, 1. mean and variance are the running values that inference uses.
   virtual const float* gamma() = 0;
@@ -123,6 +129,8 @@ class CNNBatchNormalization : public CNNKernel {
   /// With an activation; null for none.
   CNNBatchNormalization(const Ref<MTL::Device>& device, const Ref<CNNBatchNormalizationDataSource>& dataSource,
                         const Ref<NNNeuronDescriptor>& fusedNeuronDescriptor);
+  /// As an archive holds it.
+  CNNBatchNormalization(Archive& coder, const Ref<MTL::Device>& device) : CNNKernel(device) { decode(coder); }
   std::size_t numberOfFeatureChannels() const { return channels_; }
   /// The data source's, FLT_MIN where it has none.
   float epsilon() const { return epsilon_; }
@@ -163,6 +171,7 @@ class CNNBatchNormalization : public CNNKernel {
   Ref<State> doResultState(const nn::StateRequest& request) override;
   bool doIsResultStateReusedAcrossBatch() override { return true; }
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override;
+  void doCode(Archive& coder) override;
   const char* className() const override { return "CNNBatchNormalization"; }
 
  private:
@@ -183,6 +192,11 @@ class CNNBatchNormalization : public CNNKernel {
 class CNNBatchNormalizationStatistics : public CNNKernel {
  public:
   explicit CNNBatchNormalizationStatistics(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  CNNBatchNormalizationStatistics(Archive& coder, const Ref<MTL::Device>& device)
+      : CNNBatchNormalizationStatistics(device) {
+    decode(coder);
+  }
   void encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const ImageBatch& sourceImages,
                    const Ref<CNNBatchNormalizationState>& batchNormalizationState);
 
@@ -205,6 +219,11 @@ class CNNBatchNormalizationStatisticsGradient : public CNNGradientKernel {
  public:
   CNNBatchNormalizationStatisticsGradient(const Ref<MTL::Device>& device,
                                           const Ref<NNNeuronDescriptor>& fusedNeuronDescriptor);
+  /// As an archive holds it.
+  CNNBatchNormalizationStatisticsGradient(Archive& coder, const Ref<MTL::Device>& device)
+      : CNNBatchNormalizationStatisticsGradient(device, nullptr) {
+    decode(coder);
+  }
   void encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, const ImageBatch& sourceGradients,
                    const ImageBatch& sourceImages, const Ref<CNNBatchNormalizationState>& batchNormalizationState);
 
@@ -213,6 +232,7 @@ class CNNBatchNormalizationStatisticsGradient : public CNNGradientKernel {
   bool doIsResultStateReusedAcrossBatch() override { return true; }
   bool doAppendBatchBarrier() override { return true; }
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  void doCode(Archive& coder) override;
   const char* className() const override { return "CNNBatchNormalizationStatisticsGradient"; }
 
  private:
@@ -229,6 +249,11 @@ class CNNBatchNormalizationStatisticsGradient : public CNNGradientKernel {
 class CNNBatchNormalizationGradient : public CNNGradientKernel {
  public:
   CNNBatchNormalizationGradient(const Ref<MTL::Device>& device, const Ref<NNNeuronDescriptor>& fusedNeuronDescriptor);
+  /// As an archive holds it.
+  CNNBatchNormalizationGradient(Archive& coder, const Ref<MTL::Device>& device)
+      : CNNBatchNormalizationGradient(device, nullptr) {
+    decode(coder);
+  }
   using CNNGradientKernel::encode;
   using CNNGradientKernel::encodeBatch;
   void encode(const Ref<MTL::CommandBuffer>& commandBuffer, const Ref<Image>& sourceGradient,
@@ -247,6 +272,7 @@ class CNNBatchNormalizationGradient : public CNNGradientKernel {
   void doEncode(nn::Call& call) override;
   bool doIsResultStateReusedAcrossBatch() override { return true; }
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  void doCode(Archive& coder) override;
   const char* className() const override { return "CNNBatchNormalizationGradient"; }
 
  private:

@@ -39,6 +39,10 @@ class CNNBinaryConvolution : public CNNKernel {
   CNNBinaryConvolution(const Ref<MTL::Device>& device, const Ref<CNNConvolutionDataSource>& convolutionData,
                        const float* outputBiasTerms, const float* outputScaleTerms, const float* inputBiasTerms,
                        const float* inputScaleTerms, CNNBinaryConvolutionType type, CNNBinaryConvolutionFlags flags);
+  /// As an archive holds it.
+  CNNBinaryConvolution(Archive& coder, const Ref<MTL::Device>& device) : CNNBinaryConvolution(Unset{}, device) {
+    decode(coder);
+  }
 
   std::size_t inputFeatureChannels() const;
   std::size_t outputFeatureChannels() const;
@@ -46,10 +50,12 @@ class CNNBinaryConvolution : public CNNKernel {
  protected:
   CNNBinaryConvolution(const Ref<MTL::Device>& device, const Ref<CNNConvolutionDataSource>& convolutionData,
                        const nn::BinarySettings& settings, const char* who);
+  CNNBinaryConvolution(Unset, const Ref<MTL::Device>& device) : CNNKernel(device) {}
   CNNBinaryConvolution(const CNNBinaryConvolution&) = default;
   void doEncode(nn::Call& call) override;
   std::size_t doDestinationChannels(const std::vector<std::size_t>& used) override;
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override;
+  void doCode(Archive& coder) override;
   const char* className() const override { return "CNNBinaryConvolution"; }
 
   std::shared_ptr<const nn::BinaryParts> parts_;
@@ -69,6 +75,10 @@ class CNNBinaryFullyConnected : public CNNBinaryConvolution {
   CNNBinaryFullyConnected(const Ref<MTL::Device>& device, const Ref<CNNConvolutionDataSource>& convolutionData,
                           const float* outputBiasTerms, const float* outputScaleTerms, const float* inputBiasTerms,
                           const float* inputScaleTerms, CNNBinaryConvolutionType type, CNNBinaryConvolutionFlags flags);
+  /// As an archive holds it.
+  CNNBinaryFullyConnected(Archive& coder, const Ref<MTL::Device>& device) : CNNBinaryConvolution(Unset{}, device) {
+    decode(coder);
+  }
 
  protected:
   CNNBinaryFullyConnected(const Ref<MTL::Device>& device, const Ref<CNNConvolutionDataSource>& convolutionData,
@@ -76,6 +86,7 @@ class CNNBinaryFullyConnected : public CNNBinaryConvolution {
   CNNBinaryFullyConnected(const CNNBinaryFullyConnected&) = default;
   void doEncode(nn::Call& call) override;
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override;
+  void doCode(Archive& coder) override;
   const char* className() const override { return "CNNBinaryFullyConnected"; }
   friend class Kernel;
   friend struct nn::BinaryAccess;

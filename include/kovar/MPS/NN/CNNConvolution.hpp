@@ -111,6 +111,8 @@ class CNNConvolution : public CNNKernel {
   /// Over float32 arrays, copied; biasTerms may be null. Deprecated in the documented API.
   CNNConvolution(const Ref<MTL::Device>& device, const Ref<CNNConvolutionDescriptor>& convolutionDescriptor,
                  const float* kernelWeights, const float* biasTerms, CNNConvolutionFlags flags);
+  /// As an archive holds it.
+  CNNConvolution(Archive& coder, const Ref<MTL::Device>& device) : CNNConvolution(Unset{}, device) { decode(coder); }
 
   std::size_t inputFeatureChannels() const;
   std::size_t outputFeatureChannels() const;
@@ -173,6 +175,7 @@ class CNNConvolution : public CNNKernel {
  protected:
   /// Over weights that another kernel of the same data source may share.
   explicit CNNConvolution(std::shared_ptr<nn::WeightsCell> cell);
+  CNNConvolution(Unset, const Ref<MTL::Device>& device) : CNNKernel(device) {}
   CNNConvolution(const CNNConvolution&) = default;
   void doEncode(nn::Call& call) override;
   std::size_t doDestinationChannels(const std::vector<std::size_t>& used) override;
@@ -181,6 +184,7 @@ class CNNConvolution : public CNNKernel {
   Ref<State> doResultState(const nn::StateRequest& request) override;
   bool doIsResultStateReusedAcrossBatch() override { return true; }
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override;
+  void doCode(Archive& coder) override;
   const char* className() const override { return "CNNConvolution"; }
 
   std::shared_ptr<nn::WeightsCell> cell_;
@@ -209,6 +213,10 @@ class CNNConvolution : public CNNKernel {
 class CNNConvolutionGradient : public CNNGradientKernel {
  public:
   CNNConvolutionGradient(const Ref<MTL::Device>& device, const Ref<CNNConvolutionDataSource>& weights);
+  /// As an archive holds it.
+  CNNConvolutionGradient(Archive& coder, const Ref<MTL::Device>& device) : CNNConvolutionGradient(Unset{}, device) {
+    decode(coder);
+  }
 
   /// Channels of the incoming gradient: the convolution's outputFeatureChannels.
   std::size_t sourceGradientFeatureChannels() const;
@@ -235,11 +243,13 @@ class CNNConvolutionGradient : public CNNGradientKernel {
  protected:
   /// Over weights that another kernel of the same data source may share.
   explicit CNNConvolutionGradient(std::shared_ptr<nn::WeightsCell> cell, const char* who = "CNNConvolutionGradient");
+  CNNConvolutionGradient(Unset, const Ref<MTL::Device>& device) : CNNGradientKernel(device) { isStateModified_ = true; }
   CNNConvolutionGradient(const CNNConvolutionGradient&) = default;
   void doEncode(nn::Call& call) override;
   std::size_t doDestinationChannels(const std::vector<std::size_t>& used) override;
   void doAdopt(const nn::ForwardRecord& record, const std::vector<Ref<Image>>& sourceImages) override;
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override;
+  void doCode(Archive& coder) override;
   const char* className() const override { return "CNNConvolutionGradient"; }
 
   bool wants(CNNConvolutionGradientOption part) const { return (option_ & part) == part; }

@@ -15,6 +15,7 @@ struct ConvolutionAccess;
 
 namespace kovar::MPS {
 
+class Archive;
 class CNNNeuron;
 
 /// Window, channels, groups and fused activation of a convolution. Kernels copy it when they are made, derived classes
@@ -34,7 +35,11 @@ class CNNConvolutionDescriptor : public Object {
                                                                 std::size_t inputFeatureChannels,
                                                                 std::size_t outputFeatureChannels,
                                                                 const Ref<CNNNeuron>& neuronFilter);
+  /// As an archive holds it. neuron() is null then; the activation is fusedNeuronDescriptor().
+  explicit CNNConvolutionDescriptor(Archive& coder);
   ~CNNConvolutionDescriptor() override;
+  /// Writes the descriptor. Subclasses are read by their own constructors.
+  void encodeWithCoder(Archive& coder);
 
   std::size_t kernelWidth() const { return kernelWidth_; }
   void setKernelWidth(std::size_t kernelWidth) { kernelWidth_ = kernelWidth; }
@@ -84,6 +89,8 @@ class CNNConvolutionDescriptor : public Object {
                            std::size_t outputFeatureChannels);
   CNNConvolutionDescriptor(const CNNConvolutionDescriptor& other);
   virtual Ref<CNNConvolutionDescriptor> doCopy() const;
+  /// Writes or reads the members.
+  virtual void doCode(Archive& coder);
   virtual const char* className() const { return "CNNConvolutionDescriptor"; }
 
  private:
@@ -108,6 +115,8 @@ class CNNDepthWiseConvolutionDescriptor : public CNNConvolutionDescriptor {
                                                                          std::size_t kernelHeight,
                                                                          std::size_t inputFeatureChannels,
                                                                          std::size_t outputFeatureChannels);
+  /// As an archive holds it.
+  explicit CNNDepthWiseConvolutionDescriptor(Archive& coder);
   /// Filters of one input channel: outputFeatureChannels / inputFeatureChannels; 0 where there are no input channels.
   std::size_t channelMultiplier() const;
 
@@ -128,6 +137,8 @@ class CNNSubPixelConvolutionDescriptor : public CNNConvolutionDescriptor {
                                                                         std::size_t kernelHeight,
                                                                         std::size_t inputFeatureChannels,
                                                                         std::size_t outputFeatureChannels);
+  /// As an archive holds it.
+  explicit CNNSubPixelConvolutionDescriptor(Archive& coder);
   /// outputFeatureChannels must be a multiple of its square; 1 at first.
   std::size_t subPixelScaleFactor() const { return subPixelScaleFactor_; }
   void setSubPixelScaleFactor(std::size_t subPixelScaleFactor) { subPixelScaleFactor_ = subPixelScaleFactor; }
@@ -136,6 +147,7 @@ class CNNSubPixelConvolutionDescriptor : public CNNConvolutionDescriptor {
   using CNNConvolutionDescriptor::CNNConvolutionDescriptor;
   CNNSubPixelConvolutionDescriptor(const CNNSubPixelConvolutionDescriptor&) = default;
   Ref<CNNConvolutionDescriptor> doCopy() const override;
+  void doCode(Archive& coder) override;
   const char* className() const override { return "CNNSubPixelConvolutionDescriptor"; }
 
  private:

@@ -57,6 +57,11 @@ using CNNConvolutionTransposeGradientStateBatch = Batch<CNNConvolutionTransposeG
 class CNNConvolutionTranspose : public CNNKernel {
  public:
   CNNConvolutionTranspose(const Ref<MTL::Device>& device, const Ref<CNNConvolutionDataSource>& weights);
+  /// As an archive holds it.
+  CNNConvolutionTranspose(Archive& coder, const Ref<MTL::Device>& device) : CNNKernel(device) {
+    isBackwards_ = true;
+    decode(coder);
+  }
 
   std::size_t inputFeatureChannels() const;
   std::size_t outputFeatureChannels() const;
@@ -131,6 +136,7 @@ class CNNConvolutionTranspose : public CNNKernel {
   Ref<State> doResultState(const nn::StateRequest& request) override;
   bool doIsResultStateReusedAcrossBatch() override { return true; }
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override;
+  void doCode(Archive& coder) override;
   const char* className() const override { return "CNNConvolutionTranspose"; }
 
   std::shared_ptr<nn::WeightsCell> cell_;
@@ -159,6 +165,11 @@ class CNNConvolutionTranspose : public CNNKernel {
 class CNNConvolutionTransposeGradient : public CNNGradientKernel {
  public:
   CNNConvolutionTransposeGradient(const Ref<MTL::Device>& device, const Ref<CNNConvolutionDataSource>& weights);
+  /// As an archive holds it.
+  CNNConvolutionTransposeGradient(Archive& coder, const Ref<MTL::Device>& device) : CNNGradientKernel(device) {
+    isStateModified_ = true;
+    decode(coder);
+  }
 
   /// Channels of the incoming gradient: the transposed convolution's outputFeatureChannels.
   std::size_t sourceGradientFeatureChannels() const;
@@ -183,6 +194,7 @@ class CNNConvolutionTransposeGradient : public CNNGradientKernel {
   std::size_t doDestinationChannels(const std::vector<std::size_t>& used) override;
   void doAdopt(const nn::ForwardRecord& record, const std::vector<Ref<Image>>& sourceImages) override;
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override;
+  void doCode(Archive& coder) override;
   const char* className() const override { return "CNNConvolutionTransposeGradient"; }
 
   std::shared_ptr<nn::WeightsCell> cell_;

@@ -40,6 +40,10 @@ using CNNDropoutGradientStateBatch = Batch<CNNDropoutGradientState>;
 class CNNDropout : public CNNKernel {
  public:
   CNNDropout(const Ref<MTL::Device>& device, float keepProbability, std::size_t seed, MTL::Size maskStrideInPixels);
+  /// As an archive holds it.
+  CNNDropout(Archive& coder, const Ref<MTL::Device>& device) : CNNDropout(device, 0.5f, 0, MTL::Size{1, 1, 1}) {
+    decode(coder);
+  }
   float keepProbability() const { return keepProbability_; }
   std::size_t seed() const { return seed_; }
   MTL::Size maskStrideInPixels() const { return maskStride_; }
@@ -62,6 +66,7 @@ class CNNDropout : public CNNKernel {
   void doEncode(nn::Call& call) override;
   Ref<State> doResultState(const nn::StateRequest& request) override;
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  void doCode(Archive& coder) override;
   const char* className() const override { return "CNNDropout"; }
 
  private:
@@ -79,6 +84,11 @@ class CNNDropoutGradient : public CNNGradientKernel {
  public:
   CNNDropoutGradient(const Ref<MTL::Device>& device, float keepProbability, std::size_t seed,
                      MTL::Size maskStrideInPixels);
+  /// As an archive holds it.
+  CNNDropoutGradient(Archive& coder, const Ref<MTL::Device>& device)
+      : CNNDropoutGradient(device, 0.5f, 0, MTL::Size{1, 1, 1}) {
+    decode(coder);
+  }
   float keepProbability() const { return keepProbability_; }
   std::size_t seed() const { return seed_; }
   MTL::Size maskStrideInPixels() const { return maskStride_; }
@@ -86,6 +96,7 @@ class CNNDropoutGradient : public CNNGradientKernel {
  protected:
   void doEncode(nn::Call& call) override;
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  void doCode(Archive& coder) override;
   const char* className() const override { return "CNNDropoutGradient"; }
 
  private:

@@ -20,12 +20,15 @@ class CNNFullyConnected : public CNNConvolution {
   /// Over float32 arrays, copied; biasTerms may be null. Deprecated in the documented API.
   CNNFullyConnected(const Ref<MTL::Device>& device, const Ref<CNNConvolutionDescriptor>& convolutionDescriptor,
                     const float* kernelWeights, const float* biasTerms, CNNConvolutionFlags flags);
+  /// As an archive holds it.
+  CNNFullyConnected(Archive& coder, const Ref<MTL::Device>& device) : CNNConvolution(Unset{}, device) { decode(coder); }
 
  protected:
   explicit CNNFullyConnected(std::shared_ptr<nn::WeightsCell> cell);
   CNNFullyConnected(const CNNFullyConnected&) = default;
   void doEncode(nn::Call& call) override;
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override;
+  void doCode(Archive& coder) override;
   const char* className() const override { return "CNNFullyConnected"; }
   friend class Kernel;
   friend struct nn::ConvolutionAccess;
@@ -35,12 +38,17 @@ class CNNFullyConnected : public CNNConvolution {
 class CNNFullyConnectedGradient : public CNNConvolutionGradient {
  public:
   CNNFullyConnectedGradient(const Ref<MTL::Device>& device, const Ref<CNNConvolutionDataSource>& weights);
+  /// As an archive holds it.
+  CNNFullyConnectedGradient(Archive& coder, const Ref<MTL::Device>& device) : CNNConvolutionGradient(Unset{}, device) {
+    decode(coder);
+  }
 
  protected:
   explicit CNNFullyConnectedGradient(std::shared_ptr<nn::WeightsCell> cell);
   CNNFullyConnectedGradient(const CNNFullyConnectedGradient&) = default;
   void doEncode(nn::Call& call) override;
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override;
+  void doCode(Archive& coder) override;
   const char* className() const override { return "CNNFullyConnectedGradient"; }
   friend class Kernel;
   friend struct nn::ConvolutionAccess;

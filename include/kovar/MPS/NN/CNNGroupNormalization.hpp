@@ -51,7 +51,13 @@ using CNNGroupNormalizationGradientStateBatch = Batch<CNNGroupNormalizationGradi
 /// MPSCNNGroupNormalizationDataSource.
 class CNNGroupNormalizationDataSource {
  public:
+  CNNGroupNormalizationDataSource() = default;
+  /// For sources that read what their encodeWithCoder wrote. The protocol itself holds nothing.
+  explicit CNNGroupNormalizationDataSource(Archive& coder);
   virtual ~CNNGroupNormalizationDataSource() = default;
+  /// For applications that archive their sources: kernels write their parameters themselves and do not call it. Writes
+  /// nothing unless overridden.
+  virtual void encodeWithCoder(Archive& coder);
   /// One float per feature channel; null: all 1, all 0.
   virtual const float* gamma() = 0;
   virtual const float* beta() = 0;
@@ -89,6 +95,8 @@ class CNNGroupNormalizationDataSource {
 class CNNGroupNormalization : public CNNKernel {
  public:
   CNNGroupNormalization(const Ref<MTL::Device>& device, const Ref<CNNGroupNormalizationDataSource>& dataSource);
+  /// As an archive holds it.
+  CNNGroupNormalization(Archive& coder, const Ref<MTL::Device>& device) : CNNKernel(device) { decode(coder); }
   /// The data source's, FLT_MIN where it has none.
   float epsilon() const { return epsilon_; }
   void setEpsilon(float epsilon);
@@ -123,6 +131,7 @@ class CNNGroupNormalization : public CNNKernel {
   std::size_t doDestinationChannels(const std::vector<std::size_t>& used) override;
   Ref<State> doResultState(const nn::StateRequest& request) override;
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override;
+  void doCode(Archive& coder) override;
   const char* className() const override { return "CNNGroupNormalization"; }
 
  private:
@@ -142,6 +151,11 @@ class CNNGroupNormalization : public CNNKernel {
 class CNNGroupNormalizationGradient : public CNNGradientKernel {
  public:
   explicit CNNGroupNormalizationGradient(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  CNNGroupNormalizationGradient(Archive& coder, const Ref<MTL::Device>& device)
+      : CNNGroupNormalizationGradient(device) {
+    decode(coder);
+  }
 
  protected:
   void doEncode(nn::Call& call) override;

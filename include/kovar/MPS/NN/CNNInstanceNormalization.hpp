@@ -51,7 +51,13 @@ using CNNInstanceNormalizationGradientStateBatch = Batch<CNNInstanceNormalizatio
 /// MPSCNNInstanceNormalizationDataSource.
 class CNNInstanceNormalizationDataSource {
  public:
+  CNNInstanceNormalizationDataSource() = default;
+  /// For sources that read what their encodeWithCoder wrote. The protocol itself holds nothing.
+  explicit CNNInstanceNormalizationDataSource(Archive& coder);
   virtual ~CNNInstanceNormalizationDataSource() = default;
+  /// For applications that archive their sources: kernels write their parameters themselves and do not call it. Writes
+  /// nothing unless overridden.
+  virtual void encodeWithCoder(Archive& coder);
   /// One float per feature channel; null: all 1, all 0.
   virtual const float* gamma() = 0;
   virtual const float* beta() = 0;
@@ -85,6 +91,8 @@ class CNNInstanceNormalizationDataSource {
 class CNNInstanceNormalization : public CNNKernel {
  public:
   CNNInstanceNormalization(const Ref<MTL::Device>& device, const Ref<CNNInstanceNormalizationDataSource>& dataSource);
+  /// As an archive holds it.
+  CNNInstanceNormalization(Archive& coder, const Ref<MTL::Device>& device) : CNNKernel(device) { decode(coder); }
   /// The data source's, FLT_MIN where it has none.
   float epsilon() const { return epsilon_; }
   void setEpsilon(float epsilon);
@@ -121,6 +129,7 @@ class CNNInstanceNormalization : public CNNKernel {
   std::size_t doDestinationChannels(const std::vector<std::size_t>& used) override;
   Ref<State> doResultState(const nn::StateRequest& request) override;
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override;
+  void doCode(Archive& coder) override;
   const char* className() const override { return "CNNInstanceNormalization"; }
 
  private:
@@ -140,6 +149,11 @@ class CNNInstanceNormalization : public CNNKernel {
 class CNNInstanceNormalizationGradient : public CNNGradientKernel {
  public:
   explicit CNNInstanceNormalizationGradient(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  CNNInstanceNormalizationGradient(Archive& coder, const Ref<MTL::Device>& device)
+      : CNNInstanceNormalizationGradient(device) {
+    decode(coder);
+  }
 
  protected:
   void doEncode(nn::Call& call) override;

@@ -92,6 +92,7 @@ class CNNKernelBase : public Kernel {
   virtual bool doAppendBatchBarrier() { return false; }
   /// True where reading a gradient state counts against its read count.
   virtual bool doReadsState() const { return !isStateModified_; }
+  void doCode(Archive& coder) override;
   /// Edge modes other than Zero and Clamp.
   virtual bool doSupportsEdgeMode(ImageEdgeMode mode) const {
     return mode == ImageEdgeMode::Zero || mode == ImageEdgeMode::Clamp;
@@ -196,6 +197,8 @@ class CNNKernel : public CNNKernelBase {
                                        const ImageBatch& destinationImage);
 
  protected:
+  /// Not set yet: the derived class reads its members.
+  CNNKernel(Archive& /*coder*/, const Ref<MTL::Device>& device) : CNNKernelBase(device, 1) {}
   explicit CNNKernel(const Ref<MTL::Device>& device) : CNNKernelBase(device, 1) {}
 };
 
@@ -268,6 +271,8 @@ class CNNBinaryKernel : public CNNKernelBase {
                                        const std::vector<StateBatch>& sourceStates, const ImageBatch& destinationImage);
 
  protected:
+  /// Not set yet: the derived class reads its members.
+  CNNBinaryKernel(Archive& /*coder*/, const Ref<MTL::Device>& device) : CNNKernelBase(device, 2) {}
   explicit CNNBinaryKernel(const Ref<MTL::Device>& device) : CNNKernelBase(device, 2) {}
 };
 
@@ -296,6 +301,8 @@ class CNNGradientKernel : public CNNBinaryKernel {
   using CNNBinaryKernel::encodeBatch;
 
  protected:
+  /// Not set yet: the derived class reads its members.
+  CNNGradientKernel(Archive& /*coder*/, const Ref<MTL::Device>& device) : CNNGradientKernel(device) {}
   explicit CNNGradientKernel(const Ref<MTL::Device>& device);
   Ref<ImageDescriptor> doDestinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
                                                     const std::vector<Ref<State>>& sourceStates) override;
@@ -304,6 +311,7 @@ class CNNGradientKernel : public CNNBinaryKernel {
   /// Sets the properties from the forward kernel's record. The default does it for kernels without a window:
   /// destination pixel X is source pixel X, its gradient lies where the forward kernel wrote that pixel.
   virtual void doAdopt(const nn::ForwardRecord& record, const std::vector<Ref<Image>>& sourceImages);
+  void doCode(Archive& coder) override;
 
   std::ptrdiff_t kernelOffsetX_ = 0, kernelOffsetY_ = 0;
 };
@@ -356,6 +364,9 @@ class CNNMultiaryKernel : public CNNKernelBase {
                                        const std::vector<StateBatch>& sourceStates, const ImageBatch& destinationImage);
 
  protected:
+  /// Not set yet: the derived class reads its members.
+  CNNMultiaryKernel(Archive& /*coder*/, const Ref<MTL::Device>& device) : CNNMultiaryKernel(device, 1) {}
+  void doCode(Archive& coder) override;
   Source& source(std::size_t index);
 };
 

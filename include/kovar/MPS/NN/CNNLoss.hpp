@@ -139,6 +139,8 @@ using CNNLossLabelsBatch = Batch<CNNLossLabels>;
 class CNNLoss : public CNNKernel {
  public:
   CNNLoss(const Ref<MTL::Device>& device, const Ref<CNNLossDescriptor>& lossDescriptor);
+  /// As an archive holds it.
+  CNNLoss(Archive& coder, const Ref<MTL::Device>& device) : CNNKernel(device) { decode(coder); }
 
   CNNLossType lossType() const { return descriptor_->lossType(); }
   CNNReductionType reductionType() const { return descriptor_->reductionType(); }
@@ -164,6 +166,7 @@ class CNNLoss : public CNNKernel {
   void doEncode(nn::Call& call) override;
   bool doAppendBatchBarrier() override { return reduceAcrossBatch(); }
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  void doCode(Archive& coder) override;
   const char* className() const override { return "CNNLoss"; }
 
  private:

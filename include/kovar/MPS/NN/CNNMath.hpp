@@ -79,6 +79,7 @@ class CNNArithmetic : public CNNBinaryKernel {
   std::size_t doDestinationChannels(const std::vector<std::size_t>& used) override;
   Ref<ImageDescriptor> doDestinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
                                                     const std::vector<Ref<State>>& sourceStates) override;
+  void doCode(Archive& coder) override;
 
   NNComparisonType comparison_ = NNComparisonType::Equal;  // NNCompare's
   float threshold_ = 0;
@@ -94,6 +95,8 @@ class CNNArithmetic : public CNNBinaryKernel {
 class CNNAdd final : public CNNArithmetic {
  public:
   explicit CNNAdd(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  CNNAdd(Archive& coder, const Ref<MTL::Device>& device) : CNNAdd(device) { decode(coder); }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
@@ -105,6 +108,8 @@ class CNNAdd final : public CNNArithmetic {
 class CNNSubtract final : public CNNArithmetic {
  public:
   explicit CNNSubtract(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  CNNSubtract(Archive& coder, const Ref<MTL::Device>& device) : CNNSubtract(device) { decode(coder); }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
@@ -116,6 +121,8 @@ class CNNSubtract final : public CNNArithmetic {
 class CNNMultiply final : public CNNArithmetic {
  public:
   explicit CNNMultiply(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  CNNMultiply(Archive& coder, const Ref<MTL::Device>& device) : CNNMultiply(device) { decode(coder); }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
@@ -127,6 +134,8 @@ class CNNMultiply final : public CNNArithmetic {
 class CNNDivide final : public CNNArithmetic {
  public:
   explicit CNNDivide(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  CNNDivide(Archive& coder, const Ref<MTL::Device>& device) : CNNDivide(device) { decode(coder); }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
@@ -140,6 +149,8 @@ class CNNDivide final : public CNNArithmetic {
 class NNCompare final : public CNNArithmetic {
  public:
   explicit NNCompare(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  NNCompare(Archive& coder, const Ref<MTL::Device>& device) : NNCompare(device) { decode(coder); }
   /// Equal by default.
   NNComparisonType comparisonType() const { return comparison_; }
   /// Throws Error for a value that is none of the named ones.
@@ -191,6 +202,7 @@ class CNNArithmeticGradient : public CNNGradientKernel {
                                 const Image& destination, bool automatic) override;
   Ref<ImageDescriptor> doDestinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
                                                     const std::vector<Ref<State>>& sourceStates) override;
+  void doCode(Archive& coder) override;
 
  private:
   CNNArithmeticGradientState* stateOf(const Ref<State>& state) const;
@@ -207,6 +219,8 @@ class CNNArithmeticGradient : public CNNGradientKernel {
 class CNNAddGradient final : public CNNArithmeticGradient {
  public:
   CNNAddGradient(const Ref<MTL::Device>& device, bool isSecondarySourceFilter);
+  /// As an archive holds it.
+  CNNAddGradient(Archive& coder, const Ref<MTL::Device>& device) : CNNAddGradient(device, false) { decode(coder); }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
@@ -218,6 +232,10 @@ class CNNAddGradient final : public CNNArithmeticGradient {
 class CNNSubtractGradient final : public CNNArithmeticGradient {
  public:
   CNNSubtractGradient(const Ref<MTL::Device>& device, bool isSecondarySourceFilter);
+  /// As an archive holds it.
+  CNNSubtractGradient(Archive& coder, const Ref<MTL::Device>& device) : CNNSubtractGradient(device, false) {
+    decode(coder);
+  }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
@@ -229,6 +247,10 @@ class CNNSubtractGradient final : public CNNArithmeticGradient {
 class CNNMultiplyGradient final : public CNNArithmeticGradient {
  public:
   CNNMultiplyGradient(const Ref<MTL::Device>& device, bool isSecondarySourceFilter);
+  /// As an archive holds it.
+  CNNMultiplyGradient(Archive& coder, const Ref<MTL::Device>& device) : CNNMultiplyGradient(device, false) {
+    decode(coder);
+  }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }

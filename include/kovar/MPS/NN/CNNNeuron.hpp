@@ -15,6 +15,8 @@ namespace kovar::MPS {
 class CNNNeuron : public CNNKernel {
  public:
   CNNNeuron(const Ref<MTL::Device>& device, const Ref<NNNeuronDescriptor>& neuronDescriptor);
+  /// As an archive holds it.
+  CNNNeuron(Archive& coder, const Ref<MTL::Device>& device) : CNNNeuron(Unset{}, device) { decode(coder); }
   CNNNeuronType neuronType() const { return descriptor_->neuronType(); }
   float a() const { return descriptor_->a(); }
   float b() const { return descriptor_->b(); }
@@ -26,6 +28,8 @@ class CNNNeuron : public CNNKernel {
   void doEncode(nn::Call& call) override;
   Ref<State> doResultState(const nn::StateRequest& request) override;
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return copyOf(*this, device); }
+  void doCode(Archive& coder) override;
+  CNNNeuron(Unset, const Ref<MTL::Device>& device) : CNNKernel(device) {}
   /// A clone of `original`'s own class, with the slopes on `device`.
   template <class T>
   static Ref<Kernel> copyOf(const T& original, const Ref<MTL::Device>& device) {
@@ -49,6 +53,8 @@ class CNNNeuron : public CNNKernel {
 class CNNNeuronGradient : public CNNGradientKernel {
  public:
   CNNNeuronGradient(const Ref<MTL::Device>& device, const Ref<NNNeuronDescriptor>& neuronDescriptor);
+  /// As an archive holds it.
+  CNNNeuronGradient(Archive& coder, const Ref<MTL::Device>& device) : CNNGradientKernel(device) { decode(coder); }
   CNNNeuronType neuronType() const { return descriptor_->neuronType(); }
   float a() const { return descriptor_->a(); }
   float b() const { return descriptor_->b(); }
@@ -58,6 +64,7 @@ class CNNNeuronGradient : public CNNGradientKernel {
  protected:
   void doEncode(nn::Call& call) override;
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override;
+  void doCode(Archive& coder) override;
   const char* className() const override { return "CNNNeuronGradient"; }
 
  private:
@@ -74,9 +81,12 @@ class CNNNeuronLinear : public CNNNeuron {
  public:
   using CNNNeuron::CNNNeuron;
   CNNNeuronLinear(const Ref<MTL::Device>& device, float a, float b);
+  /// As an archive holds it.
+  CNNNeuronLinear(Archive& coder, const Ref<MTL::Device>& device) : CNNNeuron(Unset{}, device) { decode(coder); }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return copyOf(*this, device); }
+  const char* className() const override { return "CNNNeuronLinear"; }
   friend class Kernel;
 };
 /// x for x >= 0, else a * x. Implements MPSCNNNeuronReLU.
@@ -84,9 +94,12 @@ class CNNNeuronReLU : public CNNNeuron {
  public:
   using CNNNeuron::CNNNeuron;
   CNNNeuronReLU(const Ref<MTL::Device>& device, float a);
+  /// As an archive holds it.
+  CNNNeuronReLU(Archive& coder, const Ref<MTL::Device>& device) : CNNNeuron(Unset{}, device) { decode(coder); }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return copyOf(*this, device); }
+  const char* className() const override { return "CNNNeuronReLU"; }
   friend class Kernel;
 };
 /// As ReLU with one slope per feature channel. Implements MPSCNNNeuronPReLU.
@@ -94,9 +107,12 @@ class CNNNeuronPReLU : public CNNNeuron {
  public:
   using CNNNeuron::CNNNeuron;
   CNNNeuronPReLU(const Ref<MTL::Device>& device, const float* a, std::size_t count);
+  /// As an archive holds it.
+  CNNNeuronPReLU(Archive& coder, const Ref<MTL::Device>& device) : CNNNeuron(Unset{}, device) { decode(coder); }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return copyOf(*this, device); }
+  const char* className() const override { return "CNNNeuronPReLU"; }
   friend class Kernel;
 };
 /// 1 / (1 + exp(-x)). Implements MPSCNNNeuronSigmoid.
@@ -104,9 +120,12 @@ class CNNNeuronSigmoid : public CNNNeuron {
  public:
   using CNNNeuron::CNNNeuron;
   explicit CNNNeuronSigmoid(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  CNNNeuronSigmoid(Archive& coder, const Ref<MTL::Device>& device) : CNNNeuron(Unset{}, device) { decode(coder); }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return copyOf(*this, device); }
+  const char* className() const override { return "CNNNeuronSigmoid"; }
   friend class Kernel;
 };
 /// a * x + b, clamped to 0..1. Implements MPSCNNNeuronHardSigmoid.
@@ -114,9 +133,12 @@ class CNNNeuronHardSigmoid : public CNNNeuron {
  public:
   using CNNNeuron::CNNNeuron;
   CNNNeuronHardSigmoid(const Ref<MTL::Device>& device, float a, float b);
+  /// As an archive holds it.
+  CNNNeuronHardSigmoid(Archive& coder, const Ref<MTL::Device>& device) : CNNNeuron(Unset{}, device) { decode(coder); }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return copyOf(*this, device); }
+  const char* className() const override { return "CNNNeuronHardSigmoid"; }
   friend class Kernel;
 };
 /// a * tanh(b * x). Implements MPSCNNNeuronTanH.
@@ -124,9 +146,12 @@ class CNNNeuronTanH : public CNNNeuron {
  public:
   using CNNNeuron::CNNNeuron;
   CNNNeuronTanH(const Ref<MTL::Device>& device, float a, float b);
+  /// As an archive holds it.
+  CNNNeuronTanH(Archive& coder, const Ref<MTL::Device>& device) : CNNNeuron(Unset{}, device) { decode(coder); }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return copyOf(*this, device); }
+  const char* className() const override { return "CNNNeuronTanH"; }
   friend class Kernel;
 };
 /// abs(x). Implements MPSCNNNeuronAbsolute.
@@ -134,9 +159,12 @@ class CNNNeuronAbsolute : public CNNNeuron {
  public:
   using CNNNeuron::CNNNeuron;
   explicit CNNNeuronAbsolute(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  CNNNeuronAbsolute(Archive& coder, const Ref<MTL::Device>& device) : CNNNeuron(Unset{}, device) { decode(coder); }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return copyOf(*this, device); }
+  const char* className() const override { return "CNNNeuronAbsolute"; }
   friend class Kernel;
 };
 /// a * log(1 + exp(b * x)). Implements MPSCNNNeuronSoftPlus.
@@ -144,9 +172,12 @@ class CNNNeuronSoftPlus : public CNNNeuron {
  public:
   using CNNNeuron::CNNNeuron;
   CNNNeuronSoftPlus(const Ref<MTL::Device>& device, float a, float b);
+  /// As an archive holds it.
+  CNNNeuronSoftPlus(Archive& coder, const Ref<MTL::Device>& device) : CNNNeuron(Unset{}, device) { decode(coder); }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return copyOf(*this, device); }
+  const char* className() const override { return "CNNNeuronSoftPlus"; }
   friend class Kernel;
 };
 /// x / (1 + abs(x)). Implements MPSCNNNeuronSoftSign.
@@ -154,9 +185,12 @@ class CNNNeuronSoftSign : public CNNNeuron {
  public:
   using CNNNeuron::CNNNeuron;
   explicit CNNNeuronSoftSign(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  CNNNeuronSoftSign(Archive& coder, const Ref<MTL::Device>& device) : CNNNeuron(Unset{}, device) { decode(coder); }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return copyOf(*this, device); }
+  const char* className() const override { return "CNNNeuronSoftSign"; }
   friend class Kernel;
 };
 /// x for x >= 0, else a * (exp(x) - 1). Implements MPSCNNNeuronELU.
@@ -164,9 +198,12 @@ class CNNNeuronELU : public CNNNeuron {
  public:
   using CNNNeuron::CNNNeuron;
   CNNNeuronELU(const Ref<MTL::Device>& device, float a);
+  /// As an archive holds it.
+  CNNNeuronELU(Archive& coder, const Ref<MTL::Device>& device) : CNNNeuron(Unset{}, device) { decode(coder); }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return copyOf(*this, device); }
+  const char* className() const override { return "CNNNeuronELU"; }
   friend class Kernel;
 };
 /// ReLU with slope a, capped at b. Implements MPSCNNNeuronReLUN.
@@ -174,9 +211,12 @@ class CNNNeuronReLUN : public CNNNeuron {
  public:
   using CNNNeuron::CNNNeuron;
   CNNNeuronReLUN(const Ref<MTL::Device>& device, float a, float b);
+  /// As an archive holds it.
+  CNNNeuronReLUN(Archive& coder, const Ref<MTL::Device>& device) : CNNNeuron(Unset{}, device) { decode(coder); }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return copyOf(*this, device); }
+  const char* className() const override { return "CNNNeuronReLUN"; }
   friend class Kernel;
 };
 /// (a * x + b) raised to c. Implements MPSCNNNeuronPower.
@@ -184,9 +224,12 @@ class CNNNeuronPower : public CNNNeuron {
  public:
   using CNNNeuron::CNNNeuron;
   CNNNeuronPower(const Ref<MTL::Device>& device, float a, float b, float c);
+  /// As an archive holds it.
+  CNNNeuronPower(Archive& coder, const Ref<MTL::Device>& device) : CNNNeuron(Unset{}, device) { decode(coder); }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return copyOf(*this, device); }
+  const char* className() const override { return "CNNNeuronPower"; }
   friend class Kernel;
 };
 /// c raised to (a * x + b); c = -1 stands for e. Implements MPSCNNNeuronExponential.
@@ -194,9 +237,12 @@ class CNNNeuronExponential : public CNNNeuron {
  public:
   using CNNNeuron::CNNNeuron;
   CNNNeuronExponential(const Ref<MTL::Device>& device, float a, float b, float c);
+  /// As an archive holds it.
+  CNNNeuronExponential(Archive& coder, const Ref<MTL::Device>& device) : CNNNeuron(Unset{}, device) { decode(coder); }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return copyOf(*this, device); }
+  const char* className() const override { return "CNNNeuronExponential"; }
   friend class Kernel;
 };
 /// Logarithm to base c of (a * x + b); c = -1 stands for e. Implements MPSCNNNeuronLogarithm.
@@ -204,9 +250,12 @@ class CNNNeuronLogarithm : public CNNNeuron {
  public:
   using CNNNeuron::CNNNeuron;
   CNNNeuronLogarithm(const Ref<MTL::Device>& device, float a, float b, float c);
+  /// As an archive holds it.
+  CNNNeuronLogarithm(Archive& coder, const Ref<MTL::Device>& device) : CNNNeuron(Unset{}, device) { decode(coder); }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return copyOf(*this, device); }
+  const char* className() const override { return "CNNNeuronLogarithm"; }
   friend class Kernel;
 };
 

@@ -18,6 +18,10 @@ namespace kovar::MPS {
 class CNNSpatialNormalization : public CNNKernel {
  public:
   CNNSpatialNormalization(const Ref<MTL::Device>& device, std::size_t kernelWidth, std::size_t kernelHeight);
+  /// As an archive holds it.
+  CNNSpatialNormalization(Archive& coder, const Ref<MTL::Device>& device) : CNNSpatialNormalization(device, 1, 1) {
+    decode(coder);
+  }
   /// 1 by default.
   float alpha() const { return alpha_; }
   void setAlpha(float alpha) { alpha_ = alpha; }
@@ -32,6 +36,7 @@ class CNNSpatialNormalization : public CNNKernel {
   void doEncode(nn::Call& call) override;
   Ref<State> doResultState(const nn::StateRequest& request) override;
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  void doCode(Archive& coder) override;
   const char* className() const override { return "CNNSpatialNormalization"; }
 
  private:
@@ -48,6 +53,11 @@ class CNNSpatialNormalization : public CNNKernel {
 class CNNSpatialNormalizationGradient : public CNNGradientKernel {
  public:
   CNNSpatialNormalizationGradient(const Ref<MTL::Device>& device, std::size_t kernelWidth, std::size_t kernelHeight);
+  /// As an archive holds it.
+  CNNSpatialNormalizationGradient(Archive& coder, const Ref<MTL::Device>& device)
+      : CNNSpatialNormalizationGradient(device, 1, 1) {
+    decode(coder);
+  }
   float alpha() const { return alpha_; }
   void setAlpha(float alpha) { alpha_ = alpha; }
   float beta() const { return beta_; }
@@ -59,6 +69,7 @@ class CNNSpatialNormalizationGradient : public CNNGradientKernel {
   void doEncode(nn::Call& call) override;
   void doAdopt(const nn::ForwardRecord& record, const std::vector<Ref<Image>>& sourceImages) override;
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  void doCode(Archive& coder) override;
   const char* className() const override { return "CNNSpatialNormalizationGradient"; }
 
  private:
@@ -75,6 +86,11 @@ class CNNSpatialNormalizationGradient : public CNNGradientKernel {
 class CNNLocalContrastNormalization : public CNNKernel {
  public:
   CNNLocalContrastNormalization(const Ref<MTL::Device>& device, std::size_t kernelWidth, std::size_t kernelHeight);
+  /// As an archive holds it.
+  CNNLocalContrastNormalization(Archive& coder, const Ref<MTL::Device>& device)
+      : CNNLocalContrastNormalization(device, 1, 1) {
+    decode(coder);
+  }
   /// 0 by default.
   float alpha() const { return alpha_; }
   void setAlpha(float alpha) { alpha_ = alpha; }
@@ -98,6 +114,7 @@ class CNNLocalContrastNormalization : public CNNKernel {
   void doEncode(nn::Call& call) override;
   Ref<State> doResultState(const nn::StateRequest& request) override;
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  void doCode(Archive& coder) override;
   const char* className() const override { return "CNNLocalContrastNormalization"; }
 
  private:
@@ -112,6 +129,11 @@ class CNNLocalContrastNormalizationGradient : public CNNGradientKernel {
  public:
   CNNLocalContrastNormalizationGradient(const Ref<MTL::Device>& device, std::size_t kernelWidth,
                                         std::size_t kernelHeight);
+  /// As an archive holds it.
+  CNNLocalContrastNormalizationGradient(Archive& coder, const Ref<MTL::Device>& device)
+      : CNNLocalContrastNormalizationGradient(device, 1, 1) {
+    decode(coder);
+  }
   float alpha() const { return alpha_; }
   void setAlpha(float alpha) { alpha_ = alpha; }
   float beta() const { return beta_; }
@@ -129,6 +151,7 @@ class CNNLocalContrastNormalizationGradient : public CNNGradientKernel {
   void doEncode(nn::Call& call) override;
   void doAdopt(const nn::ForwardRecord& record, const std::vector<Ref<Image>>& sourceImages) override;
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  void doCode(Archive& coder) override;
   const char* className() const override { return "CNNLocalContrastNormalizationGradient"; }
 
  private:
@@ -146,6 +169,11 @@ class CNNCrossChannelNormalization : public CNNKernel {
  public:
   /// 5 is the documented default of kernelSize.
   CNNCrossChannelNormalization(const Ref<MTL::Device>& device, std::size_t kernelSize);
+  /// As an archive holds it.
+  CNNCrossChannelNormalization(Archive& coder, const Ref<MTL::Device>& device)
+      : CNNCrossChannelNormalization(device, 1) {
+    decode(coder);
+  }
   /// 1 by default.
   float alpha() const { return alpha_; }
   void setAlpha(float alpha) { alpha_ = alpha; }
@@ -161,6 +189,7 @@ class CNNCrossChannelNormalization : public CNNKernel {
   void doEncode(nn::Call& call) override;
   Ref<State> doResultState(const nn::StateRequest& request) override;
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  void doCode(Archive& coder) override;
   const char* className() const override { return "CNNCrossChannelNormalization"; }
 
  private:
@@ -176,6 +205,11 @@ class CNNCrossChannelNormalization : public CNNKernel {
 class CNNCrossChannelNormalizationGradient : public CNNGradientKernel {
  public:
   CNNCrossChannelNormalizationGradient(const Ref<MTL::Device>& device, std::size_t kernelSize);
+  /// As an archive holds it.
+  CNNCrossChannelNormalizationGradient(Archive& coder, const Ref<MTL::Device>& device)
+      : CNNCrossChannelNormalizationGradient(device, 1) {
+    decode(coder);
+  }
   float alpha() const { return alpha_; }
   void setAlpha(float alpha) { alpha_ = alpha; }
   float beta() const { return beta_; }
@@ -188,6 +222,7 @@ class CNNCrossChannelNormalizationGradient : public CNNGradientKernel {
   void doEncode(nn::Call& call) override;
   void doAdopt(const nn::ForwardRecord& record, const std::vector<Ref<Image>>& sourceImages) override;
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  void doCode(Archive& coder) override;
   const char* className() const override { return "CNNCrossChannelNormalizationGradient"; }
 
  private:

@@ -19,6 +19,8 @@ class CNNPooling : public CNNKernel {
   CNNPooling(const Ref<MTL::Device>& device, std::size_t kernelWidth, std::size_t kernelHeight);
   CNNPooling(const Ref<MTL::Device>& device, std::size_t kernelWidth, std::size_t kernelHeight,
              std::size_t strideInPixelsX, std::size_t strideInPixelsY);
+  /// As an archive holds it.
+  CNNPooling(Archive& coder, const Ref<MTL::Device>& device) : CNNPooling(device, 1, 1) { decode(coder); }
 
  protected:
   void doEncode(nn::Call& call) override;
@@ -31,6 +33,7 @@ class CNNPooling : public CNNKernel {
   virtual std::size_t zeroPadY() const { return 0; }
   /// Padding that the exclude-edges bit of a policy gives (average pooling).
   virtual void doSetZeroPad(std::size_t, std::size_t) {}
+  void doCode(Archive& coder) override;
   const char* className() const override { return "CNNPooling"; }
 };
 
@@ -39,6 +42,8 @@ class CNNPooling : public CNNKernel {
 class CNNPoolingMax : public CNNPooling {
  public:
   using CNNPooling::CNNPooling;
+  /// As an archive holds it.
+  CNNPoolingMax(Archive& coder, const Ref<MTL::Device>& device) : CNNPoolingMax(device, 1, 1) { decode(coder); }
 
  protected:
   nn::PoolKind poolKind() const override;
@@ -52,6 +57,8 @@ class CNNPoolingMax : public CNNPooling {
 class CNNPoolingAverage : public CNNPooling {
  public:
   using CNNPooling::CNNPooling;
+  /// As an archive holds it.
+  CNNPoolingAverage(Archive& coder, const Ref<MTL::Device>& device) : CNNPoolingAverage(device, 1, 1) { decode(coder); }
   /// 0 by default.
   std::size_t zeroPadSizeX() const { return zeroPadSizeX_; }
   void setZeroPadSizeX(std::size_t zeroPadSizeX) { zeroPadSizeX_ = zeroPadSizeX; }
@@ -64,6 +71,7 @@ class CNNPoolingAverage : public CNNPooling {
   std::size_t zeroPadY() const override { return zeroPadSizeY_; }
   void doSetZeroPad(std::size_t x, std::size_t y) override;
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  void doCode(Archive& coder) override;
   const char* className() const override { return "CNNPoolingAverage"; }
 
  private:
@@ -76,6 +84,8 @@ class CNNPoolingAverage : public CNNPooling {
 class CNNPoolingL2Norm : public CNNPooling {
  public:
   using CNNPooling::CNNPooling;
+  /// As an archive holds it.
+  CNNPoolingL2Norm(Archive& coder, const Ref<MTL::Device>& device) : CNNPoolingL2Norm(device, 1, 1) { decode(coder); }
 
  protected:
   nn::PoolKind poolKind() const override;
@@ -94,6 +104,11 @@ class CNNDilatedPoolingMax : public CNNPooling {
   CNNDilatedPoolingMax(const Ref<MTL::Device>& device, std::size_t kernelWidth, std::size_t kernelHeight,
                        std::size_t dilationRateX, std::size_t dilationRateY, std::size_t strideInPixelsX,
                        std::size_t strideInPixelsY);
+  /// As an archive holds it.
+  CNNDilatedPoolingMax(Archive& coder, const Ref<MTL::Device>& device)
+      : CNNDilatedPoolingMax(device, 1, 1, 1, 1, 1, 1) {
+    decode(coder);
+  }
 
  protected:
   nn::PoolKind poolKind() const override;
@@ -112,6 +127,10 @@ class CNNPoolingGradient : public CNNGradientKernel {
   CNNPoolingGradient(const Ref<MTL::Device>& device, std::size_t kernelWidth, std::size_t kernelHeight);
   CNNPoolingGradient(const Ref<MTL::Device>& device, std::size_t kernelWidth, std::size_t kernelHeight,
                      std::size_t strideInPixelsX, std::size_t strideInPixelsY);
+  /// As an archive holds it.
+  CNNPoolingGradient(Archive& coder, const Ref<MTL::Device>& device) : CNNPoolingGradient(device, 1, 1) {
+    decode(coder);
+  }
   /// Size of the forward kernel's clip rectangle; everything by default.
   MTL::Size sourceSize() const { return sourceSize_; }
   void setSourceSize(MTL::Size sourceSize) { sourceSize_ = sourceSize; }
@@ -123,6 +142,7 @@ class CNNPoolingGradient : public CNNGradientKernel {
   virtual std::size_t zeroPadX() const { return 0; }
   virtual std::size_t zeroPadY() const { return 0; }
   virtual void doSetZeroPad(std::size_t, std::size_t) {}
+  void doCode(Archive& coder) override;
   const char* className() const override { return "CNNPoolingGradient"; }
 
   MTL::Size sourceSize_ = RectNoClip.size;
@@ -133,6 +153,10 @@ class CNNPoolingGradient : public CNNGradientKernel {
 class CNNPoolingMaxGradient : public CNNPoolingGradient {
  public:
   using CNNPoolingGradient::CNNPoolingGradient;
+  /// As an archive holds it.
+  CNNPoolingMaxGradient(Archive& coder, const Ref<MTL::Device>& device) : CNNPoolingMaxGradient(device, 1, 1) {
+    decode(coder);
+  }
 
  protected:
   nn::PoolKind poolKind() const override;
@@ -146,6 +170,10 @@ class CNNPoolingMaxGradient : public CNNPoolingGradient {
 class CNNPoolingAverageGradient : public CNNPoolingGradient {
  public:
   using CNNPoolingGradient::CNNPoolingGradient;
+  /// As an archive holds it.
+  CNNPoolingAverageGradient(Archive& coder, const Ref<MTL::Device>& device) : CNNPoolingAverageGradient(device, 1, 1) {
+    decode(coder);
+  }
   std::size_t zeroPadSizeX() const { return zeroPadSizeX_; }
   void setZeroPadSizeX(std::size_t zeroPadSizeX) { zeroPadSizeX_ = zeroPadSizeX; }
   std::size_t zeroPadSizeY() const { return zeroPadSizeY_; }
@@ -157,6 +185,7 @@ class CNNPoolingAverageGradient : public CNNPoolingGradient {
   std::size_t zeroPadY() const override { return zeroPadSizeY_; }
   void doSetZeroPad(std::size_t x, std::size_t y) override;
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  void doCode(Archive& coder) override;
   const char* className() const override { return "CNNPoolingAverageGradient"; }
 
  private:
@@ -169,6 +198,10 @@ class CNNPoolingAverageGradient : public CNNPoolingGradient {
 class CNNPoolingL2NormGradient : public CNNPoolingGradient {
  public:
   using CNNPoolingGradient::CNNPoolingGradient;
+  /// As an archive holds it.
+  CNNPoolingL2NormGradient(Archive& coder, const Ref<MTL::Device>& device) : CNNPoolingL2NormGradient(device, 1, 1) {
+    decode(coder);
+  }
 
  protected:
   nn::PoolKind poolKind() const override;
@@ -185,6 +218,11 @@ class CNNDilatedPoolingMaxGradient : public CNNPoolingGradient {
   CNNDilatedPoolingMaxGradient(const Ref<MTL::Device>& device, std::size_t kernelWidth, std::size_t kernelHeight,
                                std::size_t dilationRateX, std::size_t dilationRateY, std::size_t strideInPixelsX,
                                std::size_t strideInPixelsY);
+  /// As an archive holds it.
+  CNNDilatedPoolingMaxGradient(Archive& coder, const Ref<MTL::Device>& device)
+      : CNNDilatedPoolingMaxGradient(device, 1, 1, 1, 1, 1, 1) {
+    decode(coder);
+  }
 
  protected:
   nn::PoolKind poolKind() const override;

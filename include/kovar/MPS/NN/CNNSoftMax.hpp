@@ -9,6 +9,8 @@ namespace kovar::MPS {
 class CNNSoftMax : public CNNKernel {
  public:
   explicit CNNSoftMax(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  CNNSoftMax(Archive& coder, const Ref<MTL::Device>& device) : CNNSoftMax(device) { decode(coder); }
 
  protected:
   void doEncode(nn::Call& call) override;
@@ -22,6 +24,8 @@ class CNNSoftMax : public CNNKernel {
 class CNNLogSoftMax : public CNNKernel {
  public:
   explicit CNNLogSoftMax(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  CNNLogSoftMax(Archive& coder, const Ref<MTL::Device>& device) : CNNLogSoftMax(device) { decode(coder); }
 
  protected:
   void doEncode(nn::Call& call) override;
@@ -36,6 +40,8 @@ class CNNLogSoftMax : public CNNKernel {
 class CNNSoftMaxGradient : public CNNGradientKernel {
  public:
   explicit CNNSoftMaxGradient(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  CNNSoftMaxGradient(Archive& coder, const Ref<MTL::Device>& device) : CNNSoftMaxGradient(device) { decode(coder); }
 
  protected:
   void doEncode(nn::Call& call) override;
@@ -50,6 +56,10 @@ class CNNSoftMaxGradient : public CNNGradientKernel {
 class CNNLogSoftMaxGradient : public CNNGradientKernel {
  public:
   explicit CNNLogSoftMaxGradient(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  CNNLogSoftMaxGradient(Archive& coder, const Ref<MTL::Device>& device) : CNNLogSoftMaxGradient(device) {
+    decode(coder);
+  }
 
  protected:
   void doEncode(nn::Call& call) override;

@@ -26,6 +26,7 @@ class CNNUpsampling : public CNNKernel {
   Ref<State> doResultState(const nn::StateRequest& request) override;
   Ref<ImageDescriptor> doDestinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
                                                     const std::vector<Ref<State>>& sourceStates) override;
+  void doCode(Archive& coder) override;
   virtual bool bilinear() const = 0;
 
  private:
@@ -37,6 +38,10 @@ class CNNUpsamplingNearest : public CNNUpsampling {
  public:
   CNNUpsamplingNearest(const Ref<MTL::Device>& device, std::size_t integerScaleFactorX,
                        std::size_t integerScaleFactorY);
+  /// As an archive holds it.
+  CNNUpsamplingNearest(Archive& coder, const Ref<MTL::Device>& device) : CNNUpsamplingNearest(device, 1, 1) {
+    decode(coder);
+  }
 
  protected:
   bool bilinear() const override { return false; }
@@ -54,6 +59,10 @@ class CNNUpsamplingBilinear : public CNNUpsampling {
                         std::size_t integerScaleFactorY);
   CNNUpsamplingBilinear(const Ref<MTL::Device>& device, std::size_t integerScaleFactorX,
                         std::size_t integerScaleFactorY, bool alignCorners);
+  /// As an archive holds it.
+  CNNUpsamplingBilinear(Archive& coder, const Ref<MTL::Device>& device) : CNNUpsamplingBilinear(device, 1, 1) {
+    decode(coder);
+  }
 
  protected:
   bool bilinear() const override { return true; }
@@ -79,6 +88,7 @@ class CNNUpsamplingGradient : public CNNGradientKernel {
                         const char* who);
   void doEncode(nn::Call& call) override;
   void doAdopt(const nn::ForwardRecord& record, const std::vector<Ref<Image>>& sourceImages) override;
+  void doCode(Archive& coder) override;
   virtual bool bilinear() const = 0;
 };
 
@@ -87,6 +97,11 @@ class CNNUpsamplingNearestGradient : public CNNUpsamplingGradient {
  public:
   CNNUpsamplingNearestGradient(const Ref<MTL::Device>& device, std::size_t integerScaleFactorX,
                                std::size_t integerScaleFactorY);
+  /// As an archive holds it.
+  CNNUpsamplingNearestGradient(Archive& coder, const Ref<MTL::Device>& device)
+      : CNNUpsamplingNearestGradient(device, 1, 1) {
+    decode(coder);
+  }
 
  protected:
   bool bilinear() const override { return false; }
@@ -100,6 +115,11 @@ class CNNUpsamplingBilinearGradient : public CNNUpsamplingGradient {
  public:
   CNNUpsamplingBilinearGradient(const Ref<MTL::Device>& device, std::size_t integerScaleFactorX,
                                 std::size_t integerScaleFactorY);
+  /// As an archive holds it.
+  CNNUpsamplingBilinearGradient(Archive& coder, const Ref<MTL::Device>& device)
+      : CNNUpsamplingBilinearGradient(device, 1, 1) {
+    decode(coder);
+  }
 
  protected:
   bool bilinear() const override { return true; }

@@ -99,6 +99,8 @@ class CNNYOLOLossDescriptor final : public Object {
 class CNNYOLOLoss : public CNNKernel {
  public:
   CNNYOLOLoss(const Ref<MTL::Device>& device, const Ref<CNNYOLOLossDescriptor>& lossDescriptor);
+  /// As an archive holds it.
+  CNNYOLOLoss(Archive& coder, const Ref<MTL::Device>& device) : CNNKernel(device) { decode(coder); }
 
   /// Kernels of the four terms, for use by themselves.
   Ref<CNNLoss> lossXY() const { return xy_; }
@@ -132,6 +134,7 @@ class CNNYOLOLoss : public CNNKernel {
   void doEncode(nn::Call& call) override;
   bool doAppendBatchBarrier() override { return reduceAcrossBatch(); }
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override;
+  void doCode(Archive& coder) override;
   const char* className() const override { return "CNNYOLOLoss"; }
 
  private:

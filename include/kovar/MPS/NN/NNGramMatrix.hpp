@@ -18,6 +18,10 @@ class NNGramMatrixCalculation final : public CNNKernel {
   NNGramMatrixCalculation(const Ref<MTL::Device>& device, float alpha);
   /// alpha 1.
   explicit NNGramMatrixCalculation(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  NNGramMatrixCalculation(Archive& coder, const Ref<MTL::Device>& device) : NNGramMatrixCalculation(device) {
+    decode(coder);
+  }
   float alpha() const { return alpha_; }
   void setAlpha(float alpha) { alpha_ = alpha; }
 
@@ -27,6 +31,7 @@ class NNGramMatrixCalculation final : public CNNKernel {
   Ref<ImageDescriptor> doDestinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
                                                     const std::vector<Ref<State>>& sourceStates) override;
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  void doCode(Archive& coder) override;
   const char* className() const override { return "NNGramMatrixCalculation"; }
 
  private:
@@ -42,6 +47,11 @@ class NNGramMatrixCalculationGradient final : public CNNGradientKernel {
   NNGramMatrixCalculationGradient(const Ref<MTL::Device>& device, float alpha);
   /// alpha 1.
   explicit NNGramMatrixCalculationGradient(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  NNGramMatrixCalculationGradient(Archive& coder, const Ref<MTL::Device>& device)
+      : NNGramMatrixCalculationGradient(device) {
+    decode(coder);
+  }
   float alpha() const { return alpha_; }
   void setAlpha(float alpha) { alpha_ = alpha; }
 
@@ -50,6 +60,7 @@ class NNGramMatrixCalculationGradient final : public CNNGradientKernel {
   std::size_t doDestinationChannels(const std::vector<std::size_t>& used) override;
   void doAdopt(const nn::ForwardRecord& record, const std::vector<Ref<Image>>& sourceImages) override;
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  void doCode(Archive& coder) override;
   const char* className() const override { return "NNGramMatrixCalculationGradient"; }
 
  private:

@@ -26,7 +26,13 @@ using NNGraphCompletionHandler =
 /// loaded now. Encoded any number of times, for any source sizes. Sources are given in the order of sourceImageHandles
 /// and sourceStateHandles: that in which the filters first read them. A training graph updates the weights of trainable
 /// nodes: with the GPU style each data source's update hook is called during encode, right after that layer's gradient;
-/// with the CPU style when the command buffer has completed. Implements MPSNNGraph.
+/// with the CPU style when the command buffer has completed. What the nodes say is copied: later changes to them do not
+/// reach the graph. Implements MPSNNGraph.
+///
+/// A copy runs on its own: each kernel is copied as its copy() does, on the same device with the weights in use, on
+/// another one with those of the data sources' copies; kernels that shared weights share the copy's. Handles,
+/// allocators and callbacks are shared. encodeWithCoder writes graphs that train nothing; those with trainable nodes,
+/// callbacks or allocators of the caller's own are refused.
 ///
 /// Errors: a null node, a data source that does not load, sources that do not match in number or batch size.
 class NNGraph : public Kernel {
@@ -39,6 +45,9 @@ class NNGraph : public Kernel {
           const std::vector<bool>& resultsAreNeeded);
   /// The result is needed. Deprecated in the documented API.
   NNGraph(const Ref<MTL::Device>& device, const Ref<NNImageNode>& resultImage);
+  /// As an archive holds it: it computes the same, and has no data sources. Its handles have the labels of the written
+  /// ones.
+  NNGraph(Archive& coder, const Ref<MTL::Device>& device);
   static Ref<NNGraph> graph(const Ref<MTL::Device>& device, const Ref<NNImageNode>& resultImage,
                             bool resultImageIsNeeded);
   static Ref<NNGraph> graph(const Ref<MTL::Device>& device, const std::vector<Ref<NNImageNode>>& resultImages,
@@ -84,9 +93,14 @@ class NNGraph : public Kernel {
   std::size_t readCountForSourceState(std::size_t index);
 
  protected:
+  void doCode(Archive& coder) override;
+  /// Shares nothing that changes: each kernel is copied as its copy() does, kernels that share weights share the
+  /// copies.
+  Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override;
   const char* className() const override { return "NNGraph"; }
 
  private:
+  NNGraph(const NNGraph& original, const Ref<MTL::Device>& device);
   std::unique_ptr<nn::GraphPlan> plan_;
   Ref<MTL::CommandQueue> ownQueue_;
   friend struct nn::GraphAccess;

@@ -16,6 +16,8 @@ namespace kovar::MPS {
 class NNGridSample final : public CNNBinaryKernel {
  public:
   explicit NNGridSample(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  NNGridSample(Archive& coder, const Ref<MTL::Device>& device) : NNGridSample(device) { decode(coder); }
   /// True (the default): the grid holds coordinates; false: what is added to the result pixel's own.
   bool useGridValueAsInputCoordinate() const { return absolute_; }
   void setUseGridValueAsInputCoordinate(bool useGridValueAsInputCoordinate) {
@@ -27,6 +29,7 @@ class NNGridSample final : public CNNBinaryKernel {
   Ref<ImageDescriptor> doDestinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
                                                     const std::vector<Ref<State>>& sourceStates) override;
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  void doCode(Archive& coder) override;
   const char* className() const override { return "NNGridSample"; }
 
  private:

@@ -18,6 +18,8 @@ class NNLocalCorrelation final : public CNNBinaryKernel {
   explicit NNLocalCorrelation(const Ref<MTL::Device>& device);
   NNLocalCorrelation(const Ref<MTL::Device>& device, std::size_t windowInX, std::size_t windowInY,
                      std::size_t strideInX, std::size_t strideInY);
+  /// As an archive holds it.
+  NNLocalCorrelation(Archive& coder, const Ref<MTL::Device>& device) : NNLocalCorrelation(device) { decode(coder); }
   std::size_t windowInX() const { return windowX_; }
   void setWindowInX(std::size_t windowInX) { windowX_ = windowInX; }
   std::size_t windowInY() const { return windowY_; }
@@ -31,6 +33,7 @@ class NNLocalCorrelation final : public CNNBinaryKernel {
   void doEncode(nn::Call& call) override;
   std::size_t doDestinationChannels(const std::vector<std::size_t>& used) override;
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  void doCode(Archive& coder) override;
   const char* className() const override { return "NNLocalCorrelation"; }
 
  private:

@@ -22,6 +22,8 @@ struct NNLossScalars {
 class NNForwardLoss : public CNNKernel {
  public:
   NNForwardLoss(const Ref<MTL::Device>& device, const Ref<CNNLossDescriptor>& lossDescriptor);
+  /// As an archive holds it.
+  NNForwardLoss(Archive& coder, const Ref<MTL::Device>& device) : CNNKernel(device) { decode(coder); }
 
   CNNLossType lossType() const { return descriptor_->lossType(); }
   CNNReductionType reductionType() const { return descriptor_->reductionType(); }
@@ -52,6 +54,7 @@ class NNForwardLoss : public CNNKernel {
   Ref<State> doResultState(const nn::StateRequest& request) override;
   bool doAppendBatchBarrier() override { return reduceAcrossBatch(); }
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  void doCode(Archive& coder) override;
   const char* className() const override { return "NNForwardLoss"; }
 
  private:
@@ -69,6 +72,11 @@ class NNForwardLoss : public CNNKernel {
 class NNLossGradient : public CNNBinaryKernel {
  public:
   NNLossGradient(const Ref<MTL::Device>& device, const Ref<CNNLossDescriptor>& lossDescriptor);
+  /// As an archive holds it.
+  NNLossGradient(Archive& coder, const Ref<MTL::Device>& device) : CNNBinaryKernel(device) {
+    isBackwards_ = true;
+    decode(coder);
+  }
 
   CNNLossType lossType() const { return descriptor_->lossType(); }
   CNNReductionType reductionType() const { return descriptor_->reductionType(); }
@@ -103,6 +111,7 @@ class NNLossGradient : public CNNBinaryKernel {
   Ref<ImageDescriptor> doDestinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
                                                     const std::vector<Ref<State>>& sourceStates) override;
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  void doCode(Archive& coder) override;
   const char* className() const override { return "NNLossGradient"; }
 
  private:
@@ -117,6 +126,8 @@ class NNLossGradient : public CNNBinaryKernel {
 class NNInitialGradient : public CNNKernel {
  public:
   explicit NNInitialGradient(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  NNInitialGradient(Archive& coder, const Ref<MTL::Device>& device) : NNInitialGradient(device) { decode(coder); }
 
  protected:
   void doEncode(nn::Call& call) override;

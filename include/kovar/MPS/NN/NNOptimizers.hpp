@@ -89,6 +89,7 @@ class NNOptimizer : public Kernel {
   void setLearningRate(float newLearningRate);
 
  protected:
+  void doCode(Archive& coder) override;
   NNOptimizer(const Ref<MTL::Device>& device, const Ref<NNOptimizerDescriptor>& optimizerDescriptor, const char* who);
 
  private:
@@ -111,6 +112,11 @@ class NNOptimizerStochasticGradientDescent final : public NNOptimizer {
   /// Both documented spellings of useNesterovMomentum.
   NNOptimizerStochasticGradientDescent(const Ref<MTL::Device>& device, float momentumScale, bool useNesterovMomentum,
                                        const Ref<NNOptimizerDescriptor>& optimizerDescriptor);
+  /// As an archive holds it.
+  NNOptimizerStochasticGradientDescent(Archive& coder, const Ref<MTL::Device>& device)
+      : NNOptimizerStochasticGradientDescent(device, 0.f) {
+    decode(coder);
+  }
   float momentumScale() const { return momentumScale_; }
   bool useNesterovMomentum() const { return useNesterovMomentum_; }
   bool useNestrovMomentum() const { return useNesterovMomentum_; }
@@ -142,6 +148,7 @@ class NNOptimizerStochasticGradientDescent final : public NNOptimizer {
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  void doCode(Archive& coder) override;
   const char* className() const override { return "NNOptimizerStochasticGradientDescent"; }
 
  private:
@@ -158,6 +165,10 @@ class NNOptimizerRMSProp final : public NNOptimizer {
   NNOptimizerRMSProp(const Ref<MTL::Device>& device, float learningRate);
   NNOptimizerRMSProp(const Ref<MTL::Device>& device, double decay, float epsilon,
                      const Ref<NNOptimizerDescriptor>& optimizerDescriptor);
+  /// As an archive holds it.
+  NNOptimizerRMSProp(Archive& coder, const Ref<MTL::Device>& device) : NNOptimizerRMSProp(device, 0.f) {
+    decode(coder);
+  }
   double decay() const { return decay_; }
   float epsilon() const { return epsilon_; }
 
@@ -186,6 +197,7 @@ class NNOptimizerRMSProp final : public NNOptimizer {
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  void doCode(Archive& coder) override;
   const char* className() const override { return "NNOptimizerRMSProp"; }
 
  private:
@@ -207,6 +219,8 @@ class NNOptimizerAdam final : public NNOptimizer {
   NNOptimizerAdam(const Ref<MTL::Device>& device, float learningRate);
   NNOptimizerAdam(const Ref<MTL::Device>& device, double beta1, double beta2, float epsilon, std::size_t timeStep,
                   const Ref<NNOptimizerDescriptor>& optimizerDescriptor);
+  /// As an archive holds it.
+  NNOptimizerAdam(Archive& coder, const Ref<MTL::Device>& device) : NNOptimizerAdam(device, 0.f) { decode(coder); }
   double beta1() const { return beta1_; }
   double beta2() const { return beta2_; }
   float epsilon() const { return epsilon_; }
@@ -272,6 +286,7 @@ class NNOptimizerAdam final : public NNOptimizer {
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  void doCode(Archive& coder) override;
   const char* className() const override { return "NNOptimizerAdam"; }
 
  private:

@@ -32,6 +32,7 @@ class NNReduceUnary : public CNNKernel {
   std::size_t doDestinationChannels(const std::vector<std::size_t>& used) override;
   Ref<ImageDescriptor> doDestinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
                                                     const std::vector<Ref<State>>& sourceStates) override;
+  void doCode(Archive& coder) override;
   /// Multiplies a sum or mean.
   virtual float factor() const { return 1.f; }
 
@@ -45,6 +46,8 @@ class NNReduceUnary : public CNNKernel {
 class NNReduceRowMin : public NNReduceUnary {
  public:
   explicit NNReduceRowMin(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  NNReduceRowMin(Archive& coder, const Ref<MTL::Device>& device) : NNReduceRowMin(device) { decode(coder); }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
@@ -56,6 +59,8 @@ class NNReduceRowMin : public NNReduceUnary {
 class NNReduceColumnMin : public NNReduceUnary {
  public:
   explicit NNReduceColumnMin(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  NNReduceColumnMin(Archive& coder, const Ref<MTL::Device>& device) : NNReduceColumnMin(device) { decode(coder); }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
@@ -67,6 +72,10 @@ class NNReduceColumnMin : public NNReduceUnary {
 class NNReduceFeatureChannelsMin : public NNReduceUnary {
  public:
   explicit NNReduceFeatureChannelsMin(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  NNReduceFeatureChannelsMin(Archive& coder, const Ref<MTL::Device>& device) : NNReduceFeatureChannelsMin(device) {
+    decode(coder);
+  }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
@@ -81,6 +90,11 @@ class NNReduceFeatureChannelsMin : public NNReduceUnary {
 class NNReduceFeatureChannelsArgumentMin : public NNReduceUnary {
  public:
   explicit NNReduceFeatureChannelsArgumentMin(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  NNReduceFeatureChannelsArgumentMin(Archive& coder, const Ref<MTL::Device>& device)
+      : NNReduceFeatureChannelsArgumentMin(device) {
+    decode(coder);
+  }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
@@ -92,6 +106,8 @@ class NNReduceFeatureChannelsArgumentMin : public NNReduceUnary {
 class NNReduceRowMax : public NNReduceUnary {
  public:
   explicit NNReduceRowMax(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  NNReduceRowMax(Archive& coder, const Ref<MTL::Device>& device) : NNReduceRowMax(device) { decode(coder); }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
@@ -103,6 +119,8 @@ class NNReduceRowMax : public NNReduceUnary {
 class NNReduceColumnMax : public NNReduceUnary {
  public:
   explicit NNReduceColumnMax(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  NNReduceColumnMax(Archive& coder, const Ref<MTL::Device>& device) : NNReduceColumnMax(device) { decode(coder); }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
@@ -114,6 +132,10 @@ class NNReduceColumnMax : public NNReduceUnary {
 class NNReduceFeatureChannelsMax : public NNReduceUnary {
  public:
   explicit NNReduceFeatureChannelsMax(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  NNReduceFeatureChannelsMax(Archive& coder, const Ref<MTL::Device>& device) : NNReduceFeatureChannelsMax(device) {
+    decode(coder);
+  }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
@@ -128,6 +150,11 @@ class NNReduceFeatureChannelsMax : public NNReduceUnary {
 class NNReduceFeatureChannelsArgumentMax : public NNReduceUnary {
  public:
   explicit NNReduceFeatureChannelsArgumentMax(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  NNReduceFeatureChannelsArgumentMax(Archive& coder, const Ref<MTL::Device>& device)
+      : NNReduceFeatureChannelsArgumentMax(device) {
+    decode(coder);
+  }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
@@ -139,6 +166,8 @@ class NNReduceFeatureChannelsArgumentMax : public NNReduceUnary {
 class NNReduceRowMean : public NNReduceUnary {
  public:
   explicit NNReduceRowMean(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  NNReduceRowMean(Archive& coder, const Ref<MTL::Device>& device) : NNReduceRowMean(device) { decode(coder); }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
@@ -150,6 +179,8 @@ class NNReduceRowMean : public NNReduceUnary {
 class NNReduceColumnMean : public NNReduceUnary {
  public:
   explicit NNReduceColumnMean(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  NNReduceColumnMean(Archive& coder, const Ref<MTL::Device>& device) : NNReduceColumnMean(device) { decode(coder); }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
@@ -161,6 +192,10 @@ class NNReduceColumnMean : public NNReduceUnary {
 class NNReduceFeatureChannelsMean : public NNReduceUnary {
  public:
   explicit NNReduceFeatureChannelsMean(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  NNReduceFeatureChannelsMean(Archive& coder, const Ref<MTL::Device>& device) : NNReduceFeatureChannelsMean(device) {
+    decode(coder);
+  }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
@@ -172,6 +207,8 @@ class NNReduceFeatureChannelsMean : public NNReduceUnary {
 class NNReduceRowSum : public NNReduceUnary {
  public:
   explicit NNReduceRowSum(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  NNReduceRowSum(Archive& coder, const Ref<MTL::Device>& device) : NNReduceRowSum(device) { decode(coder); }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
@@ -183,6 +220,8 @@ class NNReduceRowSum : public NNReduceUnary {
 class NNReduceColumnSum : public NNReduceUnary {
  public:
   explicit NNReduceColumnSum(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  NNReduceColumnSum(Archive& coder, const Ref<MTL::Device>& device) : NNReduceColumnSum(device) { decode(coder); }
 
  protected:
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
@@ -195,6 +234,10 @@ class NNReduceColumnSum : public NNReduceUnary {
 class NNReduceFeatureChannelsSum : public NNReduceUnary {
  public:
   explicit NNReduceFeatureChannelsSum(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  NNReduceFeatureChannelsSum(Archive& coder, const Ref<MTL::Device>& device) : NNReduceFeatureChannelsSum(device) {
+    decode(coder);
+  }
   /// 1 by default.
   float weight() const { return weight_; }
   void setWeight(float weight) { weight_ = weight; }
@@ -202,6 +245,7 @@ class NNReduceFeatureChannelsSum : public NNReduceUnary {
  protected:
   float factor() const override { return weight_; }
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  void doCode(Archive& coder) override;
   const char* className() const override { return "NNReduceFeatureChannelsSum"; }
 
  private:
@@ -233,6 +277,7 @@ class NNReduceBinary : public CNNBinaryKernel {
   std::size_t doDestinationChannels(const std::vector<std::size_t>& used) override;
   Ref<ImageDescriptor> doDestinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
                                                     const std::vector<Ref<State>>& sourceStates) override;
+  void doCode(Archive& coder) override;
   /// Divides by the number of channels.
   virtual bool isMean() const = 0;
   /// Divides by the number of weights that are not 0.
@@ -246,6 +291,11 @@ class NNReduceBinary : public CNNBinaryKernel {
 class NNReduceFeatureChannelsAndWeightsMean : public NNReduceBinary {
  public:
   explicit NNReduceFeatureChannelsAndWeightsMean(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  NNReduceFeatureChannelsAndWeightsMean(Archive& coder, const Ref<MTL::Device>& device)
+      : NNReduceFeatureChannelsAndWeightsMean(device) {
+    decode(coder);
+  }
 
  protected:
   bool isMean() const override { return true; }
@@ -261,12 +311,18 @@ class NNReduceFeatureChannelsAndWeightsSum : public NNReduceBinary {
   /// A plain sum.
   explicit NNReduceFeatureChannelsAndWeightsSum(const Ref<MTL::Device>& device);
   NNReduceFeatureChannelsAndWeightsSum(const Ref<MTL::Device>& device, bool doWeightedSumByNonZeroWeights);
+  /// As an archive holds it.
+  NNReduceFeatureChannelsAndWeightsSum(Archive& coder, const Ref<MTL::Device>& device)
+      : NNReduceFeatureChannelsAndWeightsSum(device) {
+    decode(coder);
+  }
   bool doWeightedSumByNonZeroWeights() const { return byNonZeroWeights_; }
 
  protected:
   bool isMean() const override { return false; }
   bool countsWeights() const override { return byNonZeroWeights_; }
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  void doCode(Archive& coder) override;
   const char* className() const override { return "NNReduceFeatureChannelsAndWeightsSum"; }
 
  private:

@@ -20,6 +20,8 @@ namespace kovar::MPS {
 class NNReshape final : public CNNKernel {
  public:
   explicit NNReshape(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  NNReshape(Archive& coder, const Ref<MTL::Device>& device) : NNReshape(device) { decode(coder); }
 
   /// Without a shape the result has the source's, unless the padding policy says otherwise.
   using CNNKernel::encode;
@@ -56,6 +58,8 @@ class NNReshape final : public CNNKernel {
 class NNReshapeGradient final : public CNNGradientKernel {
  public:
   explicit NNReshapeGradient(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  NNReshapeGradient(Archive& coder, const Ref<MTL::Device>& device) : NNReshapeGradient(device) { decode(coder); }
 
  protected:
   void doEncode(nn::Call& call) override;
@@ -81,6 +85,8 @@ class NNPad final : public CNNKernel {
   /// fillValueArray: one float for each channel written, in place of fillValue. Throws Error for a broken float.
   NNPad(const Ref<MTL::Device>& device, ImageCoordinate paddingSizeBefore, ImageCoordinate paddingSizeAfter,
         std::span<const std::byte> fillValueArray);
+  /// As an archive holds it.
+  NNPad(Archive& coder, const Ref<MTL::Device>& device) : NNPad(device) { decode(coder); }
 
   ImageCoordinate paddingSizeBefore() const { return before_; }
   void setPaddingSizeBefore(ImageCoordinate paddingSizeBefore) { before_ = paddingSizeBefore; }
@@ -102,6 +108,7 @@ class NNPad final : public CNNKernel {
                                                     const std::vector<Ref<State>>& sourceStates) override;
   bool doSupportsEdgeMode(ImageEdgeMode) const override { return true; }
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override;
+  void doCode(Archive& coder) override;
   const char* className() const override { return "NNPad"; }
 
  private:
@@ -119,6 +126,8 @@ class NNPad final : public CNNKernel {
 class NNPadGradient final : public CNNGradientKernel {
  public:
   explicit NNPadGradient(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  NNPadGradient(Archive& coder, const Ref<MTL::Device>& device) : NNPadGradient(device) { decode(coder); }
 
  protected:
   void doEncode(nn::Call& call) override;

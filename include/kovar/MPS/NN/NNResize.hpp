@@ -18,6 +18,10 @@ class NNResizeBilinear final : public CNNKernel {
  public:
   NNResizeBilinear(const Ref<MTL::Device>& device, std::size_t resizeWidth, std::size_t resizeHeight,
                    bool alignCorners);
+  /// As an archive holds it.
+  NNResizeBilinear(Archive& coder, const Ref<MTL::Device>& device) : NNResizeBilinear(device, 1, 1, false) {
+    decode(coder);
+  }
   std::size_t resizeWidth() const { return width_; }
   std::size_t resizeHeight() const { return height_; }
   bool alignCorners() const { return alignCorners_; }
@@ -27,6 +31,7 @@ class NNResizeBilinear final : public CNNKernel {
   Ref<ImageDescriptor> doDestinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
                                                     const std::vector<Ref<State>>& sourceStates) override;
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  void doCode(Archive& coder) override;
   const char* className() const override { return "NNResizeBilinear"; }
 
  private:
@@ -50,6 +55,10 @@ class NNCropAndResizeBilinear final : public CNNKernel {
                           std::size_t numberOfRegions, const Ref<Region>& regions);
   NNCropAndResizeBilinear(const Ref<MTL::Device>& device, std::size_t resizeWidth, std::size_t resizeHeight,
                           const std::vector<Region>& regions);
+  /// As an archive holds it.
+  NNCropAndResizeBilinear(Archive& coder, const Ref<MTL::Device>& device) : CNNKernel(device), width_(1), height_(1) {
+    decode(coder);
+  }
   std::size_t resizeWidth() const { return width_; }
   std::size_t resizeHeight() const { return height_; }
   std::size_t numberOfRegions() const { return regions_->size(); }
@@ -62,6 +71,7 @@ class NNCropAndResizeBilinear final : public CNNKernel {
   Ref<ImageDescriptor> doDestinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
                                                     const std::vector<Ref<State>>& sourceStates) override;
   Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  void doCode(Archive& coder) override;
   const char* className() const override { return "NNCropAndResizeBilinear"; }
 
  private:

@@ -14,6 +14,8 @@ namespace kovar::MPS {
 class NNSlice final : public CNNKernel {
  public:
   explicit NNSlice(const Ref<MTL::Device>& device);
+  /// As an archive holds it.
+  NNSlice(Archive& coder, const Ref<MTL::Device>& device) : NNSlice(device) { decode(coder); }
 
  protected:
   void doEncode(nn::Call& call) override;
