@@ -162,6 +162,48 @@ TEST(Graph, StopGradientEndsTheBranch) {
   EXPECT_EQ(net.conv->updates, 0);
 }
 
+TEST(Graph, StopGradientOnTheLastResultLeavesNothingToTrain) {
+  const auto last = CNNNeuronTanHNode::create(named("source"));
+  EXPECT_EQ(last->trainingGraph(nullptr, {}).size(), 1u);
+  last->resultImage()->setStopGradient(true);
+  EXPECT_TRUE(last->trainingGraph(nullptr, {}).empty());
+}
+
+TEST(Graph, GradientsThatStopAtASourceAreNotAdded) {
+  for (const bool stops : {false, true}) {
+    const auto source = named("source");
+    source->setStopGradient(stops);
+    const auto a = CNNNeuronTanHNode::create(source), b = CNNNeuronTanHNode::create(source);
+    const auto sum = NNAdditionNode::create(a->resultImage(), b->resultImage());
+    EXPECT_EQ(sum->trainingGraph(nullptr, {}).size(), stops ? 2u : 1u);
+  }
+}
+
+TEST(Graph, ExportedImagesComeLeftToRightWithAReadLeft) {
+  const auto a = CNNNeuronTanHNode::create(named("left")), b = CNNNeuronTanHNode::create(named("right"));
+  const auto sum = NNAdditionNode::create(a->resultImage(), b->resultImage());
+  std::vector<Ref<Handle>> handles;
+  for (const auto& node : {a, b}) {
+    handles.push_back(std::make_shared<NamedHandle>("exported"));
+    node->resultImage()->setHandle(handles.back());
+    node->resultImage()->setExportFromGraph(true);
+  }
+  const auto graph = NNGraph::graph(device(), sum->resultImage(), true);
+  EXPECT_EQ(graph->intermediateImageHandles(), handles);
+  Random random(5);
+  run([&](const auto& commands) {
+    std::vector<ImageBatch> between;
+    graph->encodeBatch(commands, {images(random, 1, 2, 2, 4), images(random, 1, 2, 2, 4)}, {}, &between, nullptr);
+    ASSERT_EQ(between.size(), 2u);
+    for (const auto& batch : between) {
+      const auto temporary = std::dynamic_pointer_cast<TemporaryImage>(batch.at(0));
+      ASSERT_TRUE(temporary);
+      EXPECT_EQ(temporary->readCount(), 1u) << "the graph has read it once, the caller may once more";
+      temporary->setReadCount(0);
+    }
+  });
+}
+
 TEST(Graph, SeveralResultsComeInOrder) {
   const auto source = named("source");
   const auto a = CNNNeuronAbsoluteNode::create(source);
