@@ -194,6 +194,16 @@ TEST(CnnYoloLoss, TheGradientIsTheNumericDerivative) {
   });
 }
 
+TEST(CnnYoloLoss, WantsAClassForEveryAnchor) {
+  MPS::CNNYOLOLoss kernel(cpuDevice(), publicDescriptor(oracle::YoloLoss::usual({{1, 2}, {3, 4}})));
+  const auto commands = cpuDevice()->newCommandQueue()->commandBuffer();
+  for (const std::size_t channels : {std::size_t{10}, std::size_t{13}}) {  // a box without classes; no whole number
+    const Tensor t(1, 2, 2, channels);
+    const auto states = lossLabels(imageOf(t));
+    EXPECT_THROW(kernel.encode(commands, imageOf(t), states[0], imageOf(t)), Error) << channels;
+  }
+}
+
 TEST(CnnYoloLoss, TellsWhatItWasGiven) {
   oracle::YoloLoss l = oracle::YoloLoss::usual({{1, 2}, {3, 4}});
   const auto d = publicDescriptor(l);
