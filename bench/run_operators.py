@@ -58,8 +58,9 @@ def run_torch(args, python, cases, threads):
     return {record["case"]: record for record in map(json.loads, text.splitlines())}
 
 
-def measure(args, python, cases):
-    """One record for each case, number of threads and round; and PyTorch's version."""
+def measure(args, python, cases, finished):
+    """One record for each case, number of threads and round. finished(records, version, rounds) is called after every
+    round, so that a run which is cut short leaves what it has."""
     records, version = [], ""
     groups = [cases[i:i + GROUP] for i in range(0, len(cases), GROUP)]
     for number in range(args.rounds):
@@ -80,7 +81,7 @@ def measure(args, python, cases):
                                     "bytes": mine["bytes"], "share_of_roof": mine["share_of_roof"],
                                     "torch_seconds": peer["median_seconds"] if peer else None, "roof": roof})
             print(f"round {number + 1}/{args.rounds}  {threads} threads", file=sys.stderr, flush=True)
-    return records, version
+        finished(records, version, number + 1)
 
 
 def middle(records, field):
@@ -100,12 +101,12 @@ def row(case, records):
             f"{theirs * 1e6:.1f} | **{statistics.median(compared):.2f}** ({min(compared):.2f}–{max(compared):.2f}) |")
 
 
-def page(args, records, version, cases):
-    options = f"--rounds {args.rounds} --seconds {args.seconds} --threads {' '.join(map(str, args.threads))}"
+def page(args, records, version, cases, rounds):
+    options = f"--rounds {rounds} --seconds {args.seconds} --threads {' '.join(map(str, args.threads))}"
     lines = ["# Operators: kovar and PyTorch in turns", "",
              f"{machine()}; kovar {revision()}; PyTorch {version}, eager, channels last; "
              f"{datetime.date.today().isoformat()}.",
-             f"Medians of {args.rounds} rounds in turns; the ratio is PyTorch's time divided by ours in the same round, its "
+             f"Medians of {rounds} rounds in turns; the ratio is PyTorch's time divided by ours in the same round, its "
              "median and in", "brackets its least and most. Load before a group of cases at most "
              f"{max(r['load'] for r in records):.1f}. {args.note}".rstrip(), "",
              "Times of kovar include encoding, commit and wait. Of peak: the time that the multiply-add rate or the "
@@ -130,12 +131,15 @@ def main():
     python = peer_python(args.peer_python)
     listed = [args.kovar, "bench", "--list"] + (["--filter", args.filter] if args.filter else [])
     cases = output_of(listed, 1).split()
-    records, version = measure(args, python, cases)
     args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps({"machine": machine(), "kovar": revision(), "torch": version,
-                                     "date": datetime.date.today().isoformat(), "records": records}) + "\n",
-                         encoding="utf-8")
-    args.markdown.write_text(page(args, records, version, cases), encoding="utf-8")
+
+    def write(records, version, rounds):
+        args.json.write_text(json.dumps({"machine": machine(), "kovar": revision(), "torch": version,
+                                         "date": datetime.date.today().isoformat(), "records": records}) + "\n",
+                             encoding="utf-8")
+        args.markdown.write_text(page(args, records, version, cases, rounds), encoding="utf-8")
+
+    measure(args, python, cases, write)
     print(f"{args.markdown}: {len(cases)} cases")
 
 
