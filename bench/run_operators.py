@@ -122,7 +122,7 @@ def page(args, records, version, cases, rounds):
                   "| case | kovar, µs | | of peak | PyTorch, µs | PyTorch / kovar |", "|---|---|---|---|---|---|"]
         lines += [row(case, [r for r in mine if r["case"] == case]) for case in cases]
         lines.append("")
-    return "\n".join(lines) + f"Repeat: `python3 bench/run_operators.py {options}` (a Python with PyTorch: `{MAKE_PEERS}`).\n"
+    return "\n".join(lines) + f"\nRepeat: `python3 bench/run_operators.py {options}` (a Python with PyTorch: `{MAKE_PEERS}`).\n"
 
 
 def main():
