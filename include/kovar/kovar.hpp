@@ -4,6 +4,7 @@
 #include "kovar/Error.hpp"
 #include "kovar/MPS/MPS.hpp"
 #include "kovar/MTL/MTL.hpp"
+#include "kovar/Support/CudaWork.hpp"
 #include "kovar/Support/DataSources.hpp"
 #include "kovar/Support/HostWork.hpp"
 #include "kovar/Support/Log.hpp"

@@ -63,7 +63,8 @@ struct Bound {
   Derived* derived = nullptr;
 };
 
-using CallBody = std::function<base::Status(std::span<const Bound> args)>;
+/// stream: what the device calls its stream, for Call::onDevice; else null.
+using CallBody = std::function<base::Status(std::span<const Bound> args, void* stream)>;
 
 struct Invocation {
   std::span<const Bound> args;
@@ -130,6 +131,7 @@ struct Caps {
   bool computes = true;           ///< false: the null device
   bool updatingProducts = false;  ///< takes Matmul::update
   bool rectifiedPools = false;    ///< takes Pool::rectified
+  bool deviceCalls = false;       ///< takes Call::onDevice
   std::size_t memoryBytes = 0;
   std::vector<std::pair<std::string, std::string>> libraries;  ///< name, version
 };
@@ -142,6 +144,8 @@ class Backend {
   virtual base::Result<MemoryRef> allocate(std::size_t bytes, bool zeroed) = 0;
   virtual base::Status copyIn(Memory& dst, std::size_t offset, const void* src, std::size_t bytes) = 0;
   virtual base::Status copyOut(void* dst, const Memory& src, std::size_t offset, std::size_t bytes) = 0;
+  /// Device memory that somebody else owns, as a block. Refused by devices that work in host memory.
+  virtual base::Result<MemoryRef> wrap(void* address, std::size_t bytes);
   /// Host memory, zero-filled, that the stream copies below are quick with.
   virtual base::Result<MemoryRef> allocateStaging(std::size_t bytes);
   /// The same copies in the order of a stream's work; they have run after synchronize(), until then the host's side

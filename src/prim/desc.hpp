@@ -298,7 +298,8 @@ struct BinaryConv {
 
 /// A caller's own function, run in its place. Arguments as declared by the caller; never fused, never replayed.
 struct Call {
-  std::uint64_t id = 0;  ///< which function of the list
+  std::uint64_t id = 0;   ///< which function of the list
+  bool onDevice = false;  ///< it puts work on the device's stream itself; else it works in host memory
   bool operator==(const Call&) const = default;
 };
 

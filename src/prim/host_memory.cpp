@@ -92,6 +92,10 @@ base::Result<FenceRef> Backend::fence(Stream& stream) {
   return FenceRef();
 }
 
+base::Result<MemoryRef> Backend::wrap(void*, std::size_t) {
+  return base::Failure{"the device works in host memory; wrap that with Device.newBufferNoCopy"};
+}
+
 base::Result<MemoryRef> Backend::allocateStaging(std::size_t bytes) { return allocateHost(bytes, true); }
 
 base::Status Backend::copyIn(Stream&, std::byte* device, const void* host, std::size_t bytes) {

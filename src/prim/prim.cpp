@@ -110,7 +110,7 @@ void fields(const BinaryConv& d, F&& f) {
 }
 template <class F>
 void fields(const Call& d, F&& f) {
-  f("id", d.id);
+  f("id", d.id), f("onDevice", d.onDevice);
 }
 
 struct Hasher {

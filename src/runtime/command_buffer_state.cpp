@@ -79,10 +79,10 @@ base::Status CommandBufferState::append(const prim::Prim& prim, std::span<const 
   return {};
 }
 
-base::Status CommandBufferState::appendCall(std::span<const Operand> operands, prim::CallBody body,
+base::Status CommandBufferState::appendCall(std::span<const Operand> operands, bool onDevice, prim::CallBody body,
                                             std::span<const PredicateRef> predicates) {
   const std::uint64_t id = calls_.size();
-  KOVAR_TRY(append(prim::Call{id}, operands, {}, predicates));
+  KOVAR_TRY(append(prim::Call{id, onDevice}, operands, {}, predicates));
   calls_.push_back(std::move(body));
   return {};
 }

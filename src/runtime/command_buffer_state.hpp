@@ -59,7 +59,7 @@ class CommandBufferState : public std::enable_shared_from_this<CommandBufferStat
     return append(prim, std::span(operands.begin(), operands.size()), scalars, predicates);
   }
   /// Appends a caller's function; it runs in its place with the operands' bytes (offset 0 of each storage).
-  base::Status appendCall(std::span<const Operand> operands, prim::CallBody body,
+  base::Status appendCall(std::span<const Operand> operands, bool onDevice, prim::CallBody body,
                           std::span<const PredicateRef> predicates);
   /// Memory that lives while the list runs. `promotable`: a float16 image that may be kept in float32.
   StorageRef newTemporary(std::size_t bytes, bool promotable);

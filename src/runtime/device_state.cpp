@@ -1,6 +1,7 @@
 #include "runtime/device_state.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cstdlib>
 #include <utility>
 
@@ -68,10 +69,35 @@ void HandlerThread::loop(const std::shared_ptr<State>& state) {
   }
 }
 
+base::Result<prim::MemoryRef> StagingPool::take(std::size_t bytes) {
+  {
+    std::scoped_lock lock(mutex_);
+    const auto fits = std::find_if(free_.begin(), free_.end(), [&](const auto& b) { return b->bytes() >= bytes; });
+    if (fits != free_.end()) {
+      prim::MemoryRef block = std::move(*fits);
+      free_.erase(fits);
+      return block;
+    }
+  }
+  constexpr std::size_t kLeast = 4096;
+  return backend_.allocateStaging(std::bit_ceil(std::max(bytes, kLeast)));
+}
+
+void StagingPool::giveBack(prim::MemoryRef block) {
+  constexpr std::size_t kMostBlocks = 4;
+  std::scoped_lock lock(mutex_);
+  const auto larger =
+      std::find_if(free_.begin(), free_.end(), [&](const auto& b) { return b->bytes() > block->bytes(); });
+  free_.insert(larger, std::move(block));
+  // The smallest one helps least.
+  if (free_.size() > kMostBlocks) free_.erase(free_.begin());
+}
+
 DeviceState::DeviceState(std::string id, std::unique_ptr<prim::Backend> b)
     : identifier(std::move(id)),
       backend(std::move(b)),
       lists(cacheBytes()),
+      staging(*backend),
       strictFormats(flag("KOVAR_STRICT_FORMATS", false)),
       winograd(flag("KOVAR_WINOGRAD", true)),
       poisonTemporaries(flag("KOVAR_POISON", kDebug)),

@@ -10,6 +10,8 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "prim/backend.hpp"
 #include "runtime/plan_cache.hpp"
@@ -44,6 +46,20 @@ class HandlerThread {
   std::thread thread_;
 };
 
+/// Blocks of host memory that the device copies quickly, kept from transfer to transfer: making one is slow.
+class StagingPool {
+ public:
+  explicit StagingPool(prim::Backend& backend) : backend_(backend) {}
+  /// Contents are anything.
+  base::Result<prim::MemoryRef> take(std::size_t bytes);
+  void giveBack(prim::MemoryRef block);
+
+ private:
+  prim::Backend& backend_;
+  std::mutex mutex_;
+  std::vector<prim::MemoryRef> free_;  // the smallest first
+};
+
 class DeviceState {
  public:
   DeviceState(std::string identifier, std::unique_ptr<prim::Backend> backend);
@@ -54,6 +70,7 @@ class DeviceState {
   std::weak_ptr<MTL::Device> handle;
 
   PlanCache<std::shared_ptr<const ListPlan>> lists;
+  StagingPool staging;
 
   /// A plan for one primitive, from the cache or prepared now.
   base::Result<prim::PlanRef> prepare(const prim::Prim& prim, std::span<const prim::View> args);

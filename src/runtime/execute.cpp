@@ -141,7 +141,7 @@ class Execution {
     inv.predicates = predicates_;
     const auto* call = std::get_if<prim::Call>(&op.prim);
     if (call != nullptr) inv.call = &calls[call->id];
-    if (call != nullptr && !backend_.caps().hostMemory && !inv.args.empty()) {
+    if (call != nullptr && !call->onDevice && !backend_.caps().hostMemory && !inv.args.empty()) {
       StagedCall staged(backend_, queue_.stream(), plan_.list, plan_.list.argsOf(op), inv.args);
       KOVAR_TRY(staged.fetch());
       inv.args = staged.host();

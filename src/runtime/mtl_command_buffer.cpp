@@ -47,8 +47,8 @@ void CommandBuffer::waitUntilCompleted() { base::unwrap(state_->waitUntilComplet
 
 void CommandBuffer::encodeWait(const Ref<Event>& event, std::uint64_t value) {
   if (!event) base::raise("CommandBuffer.encodeWait: event is null");
-  base::unwrap(state_->appendCall({},
-                                  [e = Access::state(event), value](auto) {
+  base::unwrap(state_->appendCall({}, false,
+                                  [e = Access::state(event), value](auto, void*) {
                                     e->wait(value);
                                     return base::Status{};
                                   },
@@ -57,8 +57,8 @@ void CommandBuffer::encodeWait(const Ref<Event>& event, std::uint64_t value) {
 
 void CommandBuffer::encodeSignalEvent(const Ref<Event>& event, std::uint64_t value) {
   if (!event) base::raise("CommandBuffer.encodeSignalEvent: event is null");
-  base::unwrap(state_->appendCall({},
-                                  [e = Access::state(event), value](auto) {
+  base::unwrap(state_->appendCall({}, false,
+                                  [e = Access::state(event), value](auto, void*) {
                                     e->raise(value);
                                     return base::Status{};
                                   },

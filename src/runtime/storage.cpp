@@ -22,6 +22,16 @@ Storage::Storage(std::shared_ptr<DeviceState> device, void* pointer, std::size_t
   (device_->backend->caps().hostMemory ? data_ : twin_) = external_;
 }
 
+Storage::Storage(std::shared_ptr<DeviceState> device, prim::MemoryRef memory,
+                 std::function<void(void*, std::size_t)> deallocator)
+    : device_(std::move(device)),
+      kind_(Kind::External),
+      bytes_(memory->bytes()),
+      memory_(std::move(memory)),
+      data_(memory_->data()),
+      external_(memory_->data()),
+      deallocator_(std::move(deallocator)) {}
+
 Storage::Storage(std::shared_ptr<DeviceState> device, std::size_t bytes, std::weak_ptr<CommandBufferState> owner,
                  bool promotable)
     : device_(std::move(device)),
@@ -31,7 +41,7 @@ Storage::Storage(std::shared_ptr<DeviceState> device, std::size_t bytes, std::we
       promotable_(promotable) {}
 
 Storage::~Storage() {
-  if (memory_) device_->allocatedBytes -= memory_->bytes();
+  if (memory_ && memory_->data() != external_) device_->allocatedBytes -= memory_->bytes();
   if (kind_ == Kind::External && deallocator_) deallocator_(external_, bytes_);
 }
 
@@ -113,7 +123,7 @@ base::Status Storage::writeBack(prim::Stream& stream) {
 
 void Storage::discard() {
   std::scoped_lock lock(mutex_);
-  if (!memory_) return;
+  if (!memory_ || memory_->data() == external_) return;
   device_->allocatedBytes -= memory_->bytes();
   memory_.reset();
   data_.store(nullptr, std::memory_order_release);

@@ -23,6 +23,9 @@ class Storage {
   /// The caller's memory; `deallocator` runs when the storage dies.
   Storage(std::shared_ptr<DeviceState> device, void* pointer, std::size_t bytes,
           std::function<void(void*, std::size_t)> deallocator);
+  /// Memory of the device that the caller owns; `deallocator` runs when the storage dies.
+  Storage(std::shared_ptr<DeviceState> device, prim::MemoryRef memory,
+          std::function<void(void*, std::size_t)> deallocator);
   /// Lives in the arena of one command buffer's list.
   Storage(std::shared_ptr<DeviceState> device, std::size_t bytes, std::weak_ptr<CommandBufferState> owner,
           bool promotable);

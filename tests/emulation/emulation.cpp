@@ -1,6 +1,8 @@
 #include <csetjmp>
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -66,11 +68,12 @@ template <class F>
 void forBlocks(dim3 grid, dim3 block, const F& fn) {
   position.grid = grid;
   position.block = block;
-  for (unsigned y = 0; y < grid.y; ++y)
-    for (unsigned x = 0; x < grid.x; ++x) {
-      position.blockAt = dim3(x, y, 0);
-      fn();
-    }
+  for (unsigned z = 0; z < grid.z; ++z)
+    for (unsigned y = 0; y < grid.y; ++y)
+      for (unsigned x = 0; x < grid.x; ++x) {
+        position.blockAt = dim3(x, y, z);
+        fn();
+      }
 }
 
 }  // namespace
@@ -156,21 +159,45 @@ cudaError_t cudaRuntimeGetVersion(int* version) {
   return cudaSuccess;
 }
 cudaError_t cudaDriverGetVersion(int* version) { return cudaRuntimeGetVersion(version); }
+namespace {
+std::mutex blocksMutex;
+std::map<const std::byte*, std::size_t> blocks;  // device memory: start, bytes
+}  // namespace
+
 cudaError_t cudaMalloc(void** data, std::size_t bytes) {
   *data = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
   if (*data == nullptr) return cudaErrorMemoryAllocation;
   std::memset(*data, 0xff, bytes);
+  std::scoped_lock lock(blocksMutex);
+  blocks[static_cast<std::byte*>(*data)] = bytes;
   return cudaSuccess;
 }
 cudaError_t cudaFree(void* data) {
+  {
+    std::scoped_lock lock(blocksMutex);
+    blocks.erase(static_cast<std::byte*>(data));
+  }
   std::free(data);
+  return cudaSuccess;
+}
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* address) {
+  *attributes = {};
+  const auto* a = static_cast<const std::byte*>(address);
+  std::scoped_lock lock(blocksMutex);
+  const auto after = blocks.upper_bound(a);
+  if (after == blocks.begin()) return cudaSuccess;
+  const auto& [start, bytes] = *std::prev(after);
+  if (a < start + bytes) attributes->type = cudaMemoryTypeDevice;
   return cudaSuccess;
 }
 cudaError_t cudaMallocHost(void** data, std::size_t bytes) {
   *data = std::malloc(bytes);
   return *data == nullptr ? cudaErrorMemoryAllocation : cudaSuccess;
 }
-cudaError_t cudaFreeHost(void* data) { return cudaFree(data); }
+cudaError_t cudaFreeHost(void* data) {
+  std::free(data);
+  return cudaSuccess;
+}
 cudaError_t cudaMemGetInfo(std::size_t* left, std::size_t* all) {
   *left = *all = std::size_t{1} << 30;
   return cudaSuccess;

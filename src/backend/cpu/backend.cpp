@@ -43,10 +43,11 @@ std::span<const Candidate<prim::Norm>> listOf(const prim::Norm&) { return normCa
 std::span<const Candidate<prim::BinaryConv>> listOf(const prim::BinaryConv&) { return binaryConvCandidates(); }
 std::span<const Candidate<prim::LocalNorm>> listOf(const prim::LocalNorm&) { return localNormCandidates(); }
 
-Status prepareCall(const prim::Call&, std::span<const prim::View>, const prim::PrepareOptions&, CpuPlan& plan) {
+Status prepareCall(const prim::Call& desc, std::span<const prim::View>, const prim::PrepareOptions&, CpuPlan& plan) {
+  if (desc.onDevice) return Failure{"there is no stream that a function could put work on"};
   plan.body = [](Context&, const prim::Invocation& inv) -> Status {
     if (inv.call == nullptr) return Failure{"cpu:call: the invocation carries no function"};
-    return (*inv.call)(inv.args);
+    return (*inv.call)(inv.args, nullptr);
   };
   return {};
 }

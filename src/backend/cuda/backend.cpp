@@ -66,12 +66,16 @@ std::span<const Candidate<prim::Norm>> listOf(const prim::Norm&) { return normCa
 std::span<const Candidate<prim::BinaryConv>> listOf(const prim::BinaryConv&) { return binaryConvCandidates(); }
 std::span<const Candidate<prim::LocalNorm>> listOf(const prim::LocalNorm&) { return localNormCandidates(); }
 
-Status prepareCall(Device&, const prim::Call&, std::span<const prim::View>, const prim::PrepareOptions&,
+Status prepareCall(Device&, const prim::Call& desc, std::span<const prim::View>, const prim::PrepareOptions&,
                    CudaPlan& plan) {
-  plan.body = [](const Context& context, const prim::Invocation& inv) -> Status {
+  plan.body = [onDevice = desc.onDevice](const Context& context, const prim::Invocation& inv) -> Status {
     if (inv.call == nullptr) return Failure{"cuda:call: the invocation carries no function"};
+    if (onDevice) {
+      KOVAR_TRY((*inv.call)(inv.args, context.stream));
+      return check(cudaGetLastError(), "the function given to encodeCuda");
+    }
     KOVAR_TRY(check(cudaStreamSynchronize(context.stream), "waiting for the work before a host function"));
-    return (*inv.call)(inv.args);
+    return (*inv.call)(inv.args, nullptr);
   };
   return {};
 }
@@ -165,6 +169,7 @@ class CudaBackend final : public prim::Backend, public Device {
     caps_.isa = "sm_" + std::to_string(properties.major) + std::to_string(properties.minor);
     caps_.hostMemory = false;
     caps_.rectifiedPools = true;
+    caps_.deviceCalls = true;
     caps_.memoryBytes = properties.totalGlobalMem;
     int runtime = 0, driver = 0;
     if (cudaRuntimeGetVersion(&runtime) == cudaSuccess) caps_.libraries.emplace_back("CUDA", versionText(runtime));
@@ -190,6 +195,9 @@ class CudaBackend final : public prim::Backend, public Device {
       mirror_->forget();
     }
     return memory;
+  }
+  Result<prim::MemoryRef> wrap(void* address, std::size_t bytes) override {
+    return wrapDevice(ordinal_, address, bytes);
   }
   Result<prim::MemoryRef> allocateStaging(std::size_t bytes) override {
     KOVAR_TRY(use());

@@ -85,6 +85,7 @@ base::Status prepareConvThreads(Device& device, const prim::Conv& desc, std::spa
 
 std::span<const Candidate<prim::Conv>> convCandidates() {
   static constexpr Candidate<prim::Conv> kList[] = {
+      {"cuda:conv:tiles", prepareConvTiles},
 #ifdef KOVAR_HAS_CUDA
       {"cuda:conv:cudnn", prepareConvCudnn},
 #endif

@@ -20,6 +20,8 @@ ConvShape describe(const prim::Conv& desc, std::span<const prim::View> views);
 
 base::Status prepareConvCudnn(Device& device, const prim::Conv& desc, std::span<const prim::View> views,
                               const prim::PrepareOptions& options, CudaPlan& plan);
+base::Status prepareConvTiles(Device& device, const prim::Conv& desc, std::span<const prim::View> views,
+                              const prim::PrepareOptions& options, CudaPlan& plan);
 base::Status prepareConvThreads(Device& device, const prim::Conv& desc, std::span<const prim::View> views,
                                 const prim::PrepareOptions& options, CudaPlan& plan);
 

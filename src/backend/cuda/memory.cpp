@@ -24,6 +24,12 @@ class PooledBlock final : public prim::Memory {
 
 namespace {
 
+/// Memory that a caller owns.
+class Wrapped final : public prim::Memory {
+ public:
+  Wrapped(std::byte* data, std::size_t bytes) : Memory(data, bytes) {}
+};
+
 class PinnedBlock final : public prim::Memory {
  public:
   PinnedBlock(std::byte* data, std::size_t bytes) : Memory(data, bytes) {}
@@ -138,16 +144,18 @@ base::Status HostMirror::read(cudaStream_t stream, void* to, const prim::Memory&
                               std::size_t bytes) {
   const std::uint64_t epoch = epoch_.load(std::memory_order_acquire);
   const std::byte* from = block.data() + offset;
+  const auto directly = [&]() -> base::Status {
+    KOVAR_TRY(check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream), "copy to the host"));
+    return check(cudaStreamSynchronize(stream), "copy to the host");
+  };
+  if (isWrapped(block)) return directly();
   for (const Part& part : parts_) {
     if (part.epoch != epoch || from < part.region.data || from + bytes > part.region.data + part.region.bytes) continue;
     std::memcpy(to, part.copy->data() + (from - part.region.data), bytes);
     return {};
   }
   const MemoryPool::Region region = pool_->around(block, offset, bytes);
-  if (region.bytes == bytes || region.bytes > MemoryPool::kSlab) {
-    KOVAR_TRY(check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream), "copy to the host"));
-    return check(cudaStreamSynchronize(stream), "copy to the host");
-  }
+  if (region.bytes == bytes || region.bytes > MemoryPool::kSlab) return directly();
   Part& part = parts_[next_];
   next_ = (next_ + 1) % parts_.size();
   part.epoch = 0;
@@ -162,6 +170,22 @@ base::Status HostMirror::read(cudaStream_t stream, void* to, const prim::Memory&
   std::memcpy(to, part.copy->data() + (from - region.data), bytes);
   return {};
 }
+
+base::Result<prim::MemoryRef> wrapDevice(int ordinal, void* address, std::size_t bytes) {
+  constexpr std::size_t kAlignment = 16;
+  if (const std::size_t beyond = reinterpret_cast<std::uintptr_t>(address) % kAlignment; beyond != 0)
+    return base::Failure{"the address lies " + std::to_string(beyond) + " bytes beyond a multiple of 16"};
+  cudaPointerAttributes attributes{};
+  KOVAR_TRY(check(cudaPointerGetAttributes(&attributes, address), "asking whose memory an address is"));
+  if (attributes.type != cudaMemoryTypeDevice)
+    return base::Failure{"the address is no device memory; take it from cudaMalloc"};
+  if (attributes.device != ordinal)
+    return base::Failure{"the memory belongs to cuda:" + std::to_string(attributes.device) +
+                         ", not to cuda:" + std::to_string(ordinal)};
+  return prim::MemoryRef(std::make_shared<Wrapped>(static_cast<std::byte*>(address), bytes));
+}
+
+bool isWrapped(const prim::Memory& memory) { return dynamic_cast<const Wrapped*>(&memory) != nullptr; }
 
 base::Result<prim::MemoryRef> allocatePinned(std::size_t bytes) {
   void* data = nullptr;

@@ -73,6 +73,11 @@ class HostMirror {
   std::size_t next_ = 0;
 };
 
+/// Memory of the device `ordinal` that a caller owns; it must start at a multiple of 16.
+base::Result<prim::MemoryRef> wrapDevice(int ordinal, void* address, std::size_t bytes);
+/// True for such memory: others may write it at any time, so no copy of it stays good.
+bool isWrapped(const prim::Memory& memory);
+
 /// Pinned host memory, zero-filled: the device copies from and to it while the processor does something else.
 base::Result<prim::MemoryRef> allocatePinned(std::size_t bytes);
 

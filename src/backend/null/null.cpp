@@ -54,7 +54,7 @@ class NullBackend final : public prim::Backend {
     if (invocation.call == nullptr) return {};
     if (std::any_of(invocation.predicates.begin(), invocation.predicates.end(), [](const auto* p) { return *p == 0; }))
       return {};
-    return (*invocation.call)(invocation.args);
+    return (*invocation.call)(invocation.args, nullptr);
   }
 
   Status synchronize(prim::Stream&) override { return {}; }

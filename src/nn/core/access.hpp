@@ -2,6 +2,7 @@
 // The door between MPS objects and the code of this layer.
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -79,6 +80,9 @@ struct Access {
   /// Ordinary images over one storage.
   static MPS::ImageBatch imageBatch(const Ref<MTL::Device>& device, const Ref<MPS::ImageDescriptor>& descriptor,
                                     std::size_t count);
+  /// An image over memory that `storage` gives for so many bytes. Throws Error, `who` first, for a bad descriptor.
+  static Ref<MPS::Image> imageOver(const Ref<MTL::Device>& device, const Ref<MPS::ImageDescriptor>& descriptor,
+                                   const char* who, const std::function<rt::StorageRef(std::size_t bytes)>& storage);
   /// A view of an image, ordinary or temporary as its parent is.
   static Ref<MPS::Image> makeView(const Ref<MPS::Image>& parent, Ref<MPS::ImageDescriptor> descriptor,
                                   Placement placement);

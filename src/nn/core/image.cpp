@@ -118,6 +118,16 @@ MPS::ImageBatch Access::imageBatch(const Ref<MTL::Device>& device, const Ref<MPS
   });
 }
 
+Ref<MPS::Image> Access::imageOver(const Ref<MTL::Device>& device, const Ref<MPS::ImageDescriptor>& descriptor,
+                                  const char* who, const std::function<rt::StorageRef(std::size_t bytes)>& storage) {
+  checkDescriptor(who, descriptor);
+  auto d = descriptor->copy();
+  Placement p;
+  p.pixelLanes = slices(d->featureChannels()) * 4;
+  auto memory = storage(storageBytes(*d, d->numberOfImages()));
+  return make<MPS::Image>(device, std::move(d), std::move(memory), p, nullptr);
+}
+
 Ref<MPS::Image> Access::makeView(const Ref<MPS::Image>& parent, Ref<MPS::ImageDescriptor> descriptor,
                                  Placement placement) {
   if (!parent) base::raise("Image: a view of an image that no Ref holds; make the image with std::make_shared");

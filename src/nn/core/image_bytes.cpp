@@ -96,21 +96,30 @@ class Staging {
     // A transfer may name the lanes behind the last pixel's channels.
     const std::size_t channels = static_cast<std::size_t>(view.dim(3)),
                       lanes = std::max(channels, t.channels.numberOfFeatureChannelsToReadWrite) - channels;
-    bytes_.resize((static_cast<std::size_t>(part.end()) + lanes) * element - offset_);
-    if (reads) base::unwrap(storage_.read(offset_, bytes_.data(), bytes_.size()));
-    base_ = bytes_.data() - offset_;
+    bytes_ = (static_cast<std::size_t>(part.end()) + lanes) * element - offset_;
+    block_ = base::unwrap(storage_.device()->staging.take(bytes_));
+    if (reads)
+      base::unwrap(storage_.read(offset_, block_->data(), bytes_));
+    else
+      std::memset(block_->data(), 0, bytes_);  // the lanes behind the channels
+    base_ = block_->data() - offset_;
   }
+  ~Staging() {
+    if (block_) storage_.device()->staging.giveBack(std::move(block_));
+  }
+  Staging(const Staging&) = delete;
+  Staging& operator=(const Staging&) = delete;
   /// Such that base() + the offset in the storage is where a byte lies.
   std::byte* base() const { return base_; }
   void bringBack() {
-    if (!bytes_.empty()) base::unwrap(storage_.write(offset_, bytes_.data(), bytes_.size()));
+    if (block_) base::unwrap(storage_.write(offset_, block_->data(), bytes_));
   }
 
  private:
   rt::Storage& storage_;
   std::byte* base_ = nullptr;
-  std::size_t offset_ = 0;
-  std::vector<std::byte> bytes_;
+  std::size_t offset_ = 0, bytes_ = 0;
+  prim::MemoryRef block_;
 };
 
 /// Copies `count` runs of kBytes each; the steps go from one run to the next.

@@ -1,18 +1,19 @@
 #include "kovar/Support/HostWork.hpp"
 
 #include <exception>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
 
 #include "base/edge.hpp"
+#include "kovar/Support/CudaWork.hpp"
 #include "nn/core/access.hpp"
 #include "runtime/access.hpp"
+#include "runtime/device_state.hpp"
 
 namespace kovar {
 namespace {
-
-constexpr const char* kWho = "encodeHost";
 
 /// An operand for the list and the view to fill in when its memory is known.
 struct Prepared {
@@ -23,8 +24,8 @@ struct Prepared {
 
 class Preparer {
  public:
-  Preparer(const Ref<MTL::Device>& device, const char* role, prim::Access access)
-      : device_(device), role_(role), access_(access) {}
+  Preparer(const char* who, const Ref<MTL::Device>& device, const char* role, prim::Access access)
+      : who_(who), device_(device), role_(role), access_(access) {}
 
   Prepared operator()(const Ref<MTL::Buffer>& buffer) const {
     checkDevice(buffer);
@@ -38,7 +39,7 @@ class Preparer {
   Prepared operator()(const Ref<MPS::Image>& image) const {
     checkDevice(image);
     if (const auto temporary = nn::Access::temporary(image.get()); temporary && temporary->readCount() == 0)
-      base::raise(std::string(kWho) + ": " + nn::Access::described(*image) + " in " + role_ +
+      base::raise(std::string(who_) + ": " + nn::Access::described(*image) + " in " + role_ +
                   " is used up: its readCount is 0; raise readCount before the encode that read it last");
     Prepared p;
     p.operand = {nn::Access::storage(*image), access_, nn::Access::view(*image)};
@@ -58,23 +59,26 @@ class Preparer {
  private:
   template <class T>
   void checkDevice(const Ref<T>& object) const {
-    if (!object) base::raise(std::string(kWho) + ": an entry of " + role_ + " is null");
+    if (!object) base::raise(std::string(who_) + ": an entry of " + role_ + " is null");
     if (object->device() != device_)
-      base::raise(std::string(kWho) + ": an entry of " + role_ + " belongs to device " +
+      base::raise(std::string(who_) + ": an entry of " + role_ + " belongs to device " +
                   object->device()->identifier() + ", the command buffer to " + device_->identifier() +
                   "; use one device's objects");
   }
 
+  const char* who_;
   Ref<MTL::Device> device_;
   const char* role_;
   prim::Access access_;
 };
 
-struct HostCall {
-  HostFunction function;
+/// A caller's function in its place among the kernels.
+struct OwnCall {
+  const char* who;
+  std::function<void(void* stream, std::span<const HostView> in, std::span<HostView> out)> function;
   std::vector<Prepared> reads, writes;
 
-  base::Status run(std::span<const prim::Bound> args) const {
+  base::Status run(std::span<const prim::Bound> args, void* stream) const {
     std::vector<HostView> in, out;
     std::size_t next = 0;
     const auto bind = [&](const std::vector<Prepared>& operands, std::vector<HostView>& views) {
@@ -86,42 +90,62 @@ struct HostCall {
     bind(reads, in);
     bind(writes, out);
     try {
-      function(in, out);
+      function(stream, in, out);
     } catch (const std::exception& e) {
-      return base::Failure{std::string(kWho) + ": the function threw: " + e.what()};
+      return base::Failure{std::string(who) + ": the function threw: " + e.what()};
     } catch (...) {
-      return base::Failure{std::string(kWho) + ": the function threw something that is no std::exception"};
+      return base::Failure{std::string(who) + ": the function threw something that is no std::exception"};
     }
     return {};
   }
 };
 
+void append(const Ref<MTL::CommandBuffer>& commandBuffer, const std::vector<HostOperand>& reads,
+            const std::vector<HostOperand>& writes, bool onDevice, OwnCall own) {
+  const Ref<MTL::Device> device = commandBuffer->device();
+  std::vector<rt::Operand> operands;
+  MPS::ImageBatch readImages;
+  for (const HostOperand& o : reads) {
+    own.reads.push_back(std::visit(Preparer(own.who, device, "reads", prim::Access::Read), o));
+    operands.push_back(own.reads.back().operand);
+    if (const auto* image = std::get_if<Ref<MPS::Image>>(&o)) readImages.push_back(*image);
+  }
+  for (const HostOperand& o : writes) {
+    own.writes.push_back(std::visit(Preparer(own.who, device, "writes", prim::Access::Write), o));
+    operands.push_back(own.writes.back().operand);
+  }
+  const auto call = std::make_shared<const OwnCall>(std::move(own));
+  base::unwrap(rt::Access::state(commandBuffer)
+                   ->appendCall(
+                       operands, onDevice,
+                       [call](std::span<const prim::Bound> args, void* stream) { return call->run(args, stream); },
+                       rt::Access::predicates(commandBuffer)));
+  nn::Access::chargeRead(readImages);
+}
+
 }  // namespace
 
 void encodeHost(const Ref<MTL::CommandBuffer>& commandBuffer, const std::vector<HostOperand>& reads,
                 const std::vector<HostOperand>& writes, HostFunction function) {
-  if (!commandBuffer) base::raise(std::string(kWho) + ": commandBuffer is null");
-  if (!function) base::raise(std::string(kWho) + ": function is empty");
-  const Ref<MTL::Device> device = commandBuffer->device();
+  if (!commandBuffer) base::raise("encodeHost: commandBuffer is null");
+  if (!function) base::raise("encodeHost: function is empty");
+  append(commandBuffer, reads, writes, false,
+         {"encodeHost", [f = std::move(function)](void*, auto in, auto out) { f(in, out); }, {}, {}});
+}
 
-  auto call = std::make_shared<HostCall>();
-  call->function = std::move(function);
-  std::vector<rt::Operand> operands;
-  MPS::ImageBatch readImages;
-  for (const HostOperand& o : reads) {
-    call->reads.push_back(std::visit(Preparer(device, "reads", prim::Access::Read), o));
-    operands.push_back(call->reads.back().operand);
-    if (const auto* image = std::get_if<Ref<MPS::Image>>(&o)) readImages.push_back(*image);
-  }
-  for (const HostOperand& o : writes) {
-    call->writes.push_back(std::visit(Preparer(device, "writes", prim::Access::Write), o));
-    operands.push_back(call->writes.back().operand);
-  }
-  const auto& state = rt::Access::state(commandBuffer);
-  base::unwrap(state->appendCall(
-      operands, [call](std::span<const prim::Bound> args) { return call->run(args); },
-      rt::Access::predicates(commandBuffer)));
-  nn::Access::chargeRead(readImages);
+void encodeCuda(const Ref<MTL::CommandBuffer>& commandBuffer, const std::vector<HostOperand>& reads,
+                const std::vector<HostOperand>& writes, CudaFunction function) {
+  if (!commandBuffer) base::raise("encodeCuda: commandBuffer is null");
+  if (!function) base::raise("encodeCuda: function is empty");
+  const MTL::Device& device = *commandBuffer->device();
+  if (!rt::Access::state(commandBuffer->device())->backend->caps().deviceCalls)
+    base::raise("encodeCuda: device " + device.identifier() +
+                " has no CUDA streams; use encodeHost, or a command buffer of a CUDA device");
+  append(commandBuffer, reads, writes, true,
+         {"encodeCuda",
+          [f = std::move(function)](void* stream, auto in, auto out) { f(static_cast<CudaStream>(stream), in, out); },
+          {},
+          {}});
 }
 
 }  // namespace kovar

@@ -320,6 +320,41 @@ cudaError_t runConvForward(const ConvParams& p, cudaStream_t stream);
 cudaError_t runConvData(const ConvParams& p, cudaStream_t stream);
 cudaError_t runConvWeights(const ConvParams& p, cudaStream_t stream);
 
+/// Convolution by tiles, forward or as the gradient by the data seen as a forward one; float32, the channels read lie
+/// together. weight*: bytes from one to the next, of the filters as this direction sees them.
+struct ConvTilesParams {
+  prim::Window y, x;
+  std::uint32_t hs, ws;                                     ///< of what is read
+  std::int64_t hd, wd, groups, inputs, outputs, positions;  ///< inputs, outputs: channels of a group
+  std::int64_t depth;                                       ///< taps * inputs
+  Strided src, dst;
+  const std::byte* weights = nullptr;
+  std::int64_t weightGroup, weightOutput, weightY, weightX, weightInput;
+  const float* bias = nullptr;
+  std::int64_t biasStep = 1;
+  bool alongInputs = true;           ///< neighbouring inputs of a filter lie together; else neighbouring outputs
+  bool whole = false;                ///< 16 divides the inputs and pixels start at multiples of 16 bytes
+  bool vectors = false;              ///< four channels of the result can be written at once
+  bool low = false, narrow = false;  ///< tiles of 64 rows instead of 128, of 32 columns instead of 64
+  bool rectified = false;            ///< ReLU with this slope follows
+  float slope = 0.f;
+};
+cudaError_t runConvTiles(const ConvTilesParams& p, cudaStream_t stream);
+
+/// Weight gradients by tiles; images are float32, the channels of a pixel lie together. Rows are the gradient's
+/// channels of a group, columns taps and source channels.
+struct ConvWeightsParams {
+  prim::Window y, x;
+  std::uint32_t hs, ws;
+  std::int64_t hd, wd, groups, rows, columns, inputs, positions;
+  std::int64_t splits = 1, perSplit = 0;  ///< shares of the positions, a multiple of 16 each
+  Strided src, dst, weights, bias;
+  float* partials = nullptr;       ///< [group][split][row][column]
+  double* biasPartials = nullptr;  ///< [group][split][row]; null: no bias
+  bool accumulate = false, small = false;
+};
+cudaError_t runConvWeightsTiles(const ConvWeightsParams& p, cudaStream_t stream);
+
 /// Convolution of bits, see prim::BinaryConv. weightStep counts words, biasStep and scaleStep floats.
 struct BinaryConvParams {
   prim::Window y, x;
