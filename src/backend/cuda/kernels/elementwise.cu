@@ -1,38 +1,14 @@
 // Element-wise programs: an interpreter whose registers stand in shared memory, four elements to a thread.
 
-#include "backend/cuda/kernels/elements.cuh"
+#include "backend/cuda/kernels/four.cuh"
 #include "backend/cuda/kernels/launch.cuh"
 #include "maths/arithmetic-inl.hpp"
-#include "maths/neuron-inl.hpp"
 
 namespace kovar::cuda {
 namespace {
 
 using prim::EwOp;
 using prim::EwStep;
-
-struct alignas(16) Four {
-  float v[4];
-};
-
-struct NeuronOfFour {
-  Four x, slope, gradient;
-  bool backward;
-  template <class N>
-  __device__ Four operator()(const N& f) const {
-    Four r;
-#pragma unroll
-    for (int i = 0; i < 4; ++i)
-      r.v[i] = backward ? m::neuronBackward(f, x.v[i], gradient.v[i], slope.v[i]) : m::neuronForward(f, x.v[i], slope.v[i]);
-    return r;
-  }
-};
-
-// Not inlined: the interpreter would carry sixteen formulas twice.
-__device__ __noinline__ Four neuronOfFour(const EwStep& s, Four x, Four slope, Four gradient, bool backward) {
-  const maths::NeuronParams params{static_cast<maths::NeuronType>(s.code), s.p[0], s.p[1], s.p[2]};
-  return m::visitNeuron(params, NeuronOfFour{x, slope, gradient, backward});
-}
 
 struct CompareFour {
   Four x, y;
@@ -84,14 +60,6 @@ __device__ void storeFour(const ElementwiseParams& p, int view, std::byte* at, i
 #pragma unroll
   for (int i = 0; i < 4; ++i)
     if (i < count) storeElement(type, at + i * p.element[view], v.v[i]);
-}
-
-template <class F>
-__device__ Four each(const Four& x, const Four& y, F f) {
-  Four r;
-#pragma unroll
-  for (int i = 0; i < 4; ++i) r.v[i] = f(x.v[i], y.v[i]);
-  return r;
 }
 
 template <int kRank>
@@ -168,6 +136,7 @@ __global__ void __launch_bounds__(kBlockThreads) elementwiseKernel(const __grid_
 }  // namespace
 
 cudaError_t runElementwise(const ElementwiseParams& p, cudaStream_t stream) {
+  if (cudaError_t result = cudaSuccess; runShortProgram(p, stream, result)) return result;
   const dim3 blocks(blocksFor(p.groups, kBlockThreads));
   if (p.nest.rank == 1) return launch(elementwiseKernel<1>, blocks, dim3(kBlockThreads), stream, p);
   if (p.nest.rank <= 3) return launch(elementwiseKernel<3>, blocks, dim3(kBlockThreads), stream, p);

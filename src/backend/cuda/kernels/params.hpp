@@ -59,6 +59,8 @@ struct ElementwiseParams {
   bool store = false;     ///< and ends as view 1
 };
 cudaError_t runElementwise(const ElementwiseParams& p, cudaStream_t stream);
+/// Runs a program that is short enough for a kernel of its own; false: it is not.
+bool runShortProgram(const ElementwiseParams& p, cudaStream_t stream, cudaError_t& result);
 
 // ---- Copies
 // ----------------------------------------------------------------------------------------------------------

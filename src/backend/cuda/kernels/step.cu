@@ -78,9 +78,14 @@ __global__ void __launch_bounds__(kBlockThreads) stepKernel(const __grid_constan
   }
 }
 
+constexpr int statesOf(StepKind kind) {
+  return kind == StepKind::Sgd ? 0 : kind == StepKind::Adam ? 2 : kind == StepKind::AmsGrad ? 3 : 1;
+}
+
+template <StepKind kKind>
 __global__ void __launch_bounds__(kBlockThreads) stepVectorKernel(const __grid_constant__ StepParams p) {
   const Rule rule = ruleOf(p);
-  const int states = p.views - 3;
+  constexpr int states = statesOf(kKind);
   for (std::int64_t i = globalThread(); i < (p.elements + 3) / 4; i += globalThreads()) {
     const bool whole = 4 * i + 4 <= p.elements;
     const int count = whole ? 4 : static_cast<int>(p.elements - 4 * i);
@@ -109,7 +114,7 @@ __global__ void __launch_bounds__(kBlockThreads) stepVectorKernel(const __grid_c
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
       float one[3] = {state[0][e], state[1][e], state[2][e]};
-      v[e] = stepOnce(p.desc.kind, rule, d[e], v[e], one);
+      v[e] = stepOnce(kKind, rule, d[e], v[e], one);
 #pragma unroll
       for (int k = 0; k < 3; ++k) state[k][e] = one[k];
     }
@@ -123,10 +128,26 @@ __global__ void __launch_bounds__(kBlockThreads) stepVectorKernel(const __grid_c
 }  // namespace
 
 cudaError_t runStep(const StepParams& p, cudaStream_t stream) {
-  if (p.vectors)
-    return launch(stepVectorKernel, dim3(blocksFor((p.elements + 3) / 4, kBlockThreads)), dim3(kBlockThreads), stream,
-                  p);
-  return launch(stepKernel, dim3(blocksFor(p.elements, kBlockThreads)), dim3(kBlockThreads), stream, p);
+  if (!p.vectors)
+    return launch(stepKernel, dim3(blocksFor(p.elements, kBlockThreads)), dim3(kBlockThreads), stream, p);
+  // Each thread works out the rule once: enough threads to fill the device, no more.
+  const dim3 blocks(blocksFor((p.elements + 3) / 4, kBlockThreads, 2048));
+  const auto run = [&](auto kernel) { return launch(kernel, blocks, dim3(kBlockThreads), stream, p); };
+  switch (p.desc.kind) {
+    case StepKind::Sgd:
+      return run(stepVectorKernel<StepKind::Sgd>);
+    case StepKind::SgdMomentum:
+      return run(stepVectorKernel<StepKind::SgdMomentum>);
+    case StepKind::SgdNesterov:
+      return run(stepVectorKernel<StepKind::SgdNesterov>);
+    case StepKind::RmsProp:
+      return run(stepVectorKernel<StepKind::RmsProp>);
+    case StepKind::Adam:
+      return run(stepVectorKernel<StepKind::Adam>);
+    case StepKind::AmsGrad:
+      break;
+  }
+  return run(stepVectorKernel<StepKind::AmsGrad>);
 }
 
 }  // namespace kovar::cuda
