@@ -78,14 +78,10 @@ __global__ void __launch_bounds__(kBlockThreads) stepKernel(const __grid_constan
   }
 }
 
-constexpr int statesOf(StepKind kind) {
-  return kind == StepKind::Sgd ? 0 : kind == StepKind::Adam ? 2 : kind == StepKind::AmsGrad ? 3 : 1;
-}
-
 template <StepKind kKind>
 __global__ void __launch_bounds__(kBlockThreads) stepVectorKernel(const __grid_constant__ StepParams p) {
   const Rule rule = ruleOf(p);
-  constexpr int states = statesOf(kKind);
+  constexpr int states = static_cast<int>(prim::statesOf(kKind));
   for (std::int64_t i = globalThread(); i < (p.elements + 3) / 4; i += globalThreads()) {
     const bool whole = 4 * i + 4 <= p.elements;
     const int count = whole ? 4 : static_cast<int>(p.elements - 4 * i);
