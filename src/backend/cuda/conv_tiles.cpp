@@ -41,7 +41,7 @@ bool readable(const View& v) { return v.dtype == prim::DType::F32 && (v.stride(3
 
 base::Status prepareWeights(Device& device, const ConvShape& s, CudaPlan& plan) {
   const prim::Conv& desc = s.desc;
-  if (!readable(s.src) || !readable(s.dst)) return base::Failure{"not float32 with the channels of a pixel together"};
+  const DenseOperand src(s.src, s.srcArg, readable(s.src), plan), dst(s.dst, s.dstArg, readable(s.dst), plan);
   ConvWeightsParams p;
   p.y = desc.y, p.x = desc.x;
   p.hs = static_cast<std::uint32_t>(s.src.dim(1)), p.ws = static_cast<std::uint32_t>(s.src.dim(2));
@@ -63,15 +63,16 @@ base::Status prepareWeights(Device& device, const ConvShape& s, CudaPlan& plan) 
   p.perSplit = std::max(8 * kStep, ((p.positions + p.splits - 1) / p.splits + kStep - 1) / kStep * kStep);
   p.splits = (p.positions + p.perSplit - 1) / p.perSplit;
   if (p.groups * p.splits > 65535) return base::Failure{"too many groups and positions for a grid"};
-  p.src = stridedOf(s.src), p.dst = stridedOf(s.dst), p.weights = stridedOf(s.weights);
+  p.src = stridedOf(src.view()), p.dst = stridedOf(dst.view()), p.weights = stridedOf(s.weights);
   if (desc.bias) p.bias = stridedOf(s.bias);
   const auto shares = static_cast<std::size_t>(p.groups * p.splits * p.rows);
   const std::size_t partials = plan.reserve(shares * static_cast<std::size_t>(p.columns) * sizeof(float));
   const std::size_t biasPartials = desc.bias ? plan.reserve(shares * sizeof(double)) : 0;
-  plan.body = [p, s, partials, biasPartials](const Context& context, const prim::Invocation& inv) {
+  plan.body = [p, s, src, dst, partials, biasPartials](const Context& context,
+                                                       const prim::Invocation& inv) -> base::Status {
     ConvWeightsParams now = p;
-    now.src.data = at(inv, s.srcArg, s.src);
-    now.dst.data = at(inv, s.dstArg, s.dst);
+    KOVAR_TRY_ASSIGN(now.src.data, src.start(context.stream, inv));
+    KOVAR_TRY_ASSIGN(now.dst.data, dst.start(context.stream, inv));
     now.weights.data = at(inv, s.weightsArg, s.weights);
     now.partials = reinterpret_cast<float*>(inv.scratch + partials);
     if (s.desc.bias) {
@@ -97,8 +98,9 @@ base::Status prepareForward(Device& device, const ConvShape& s, std::span<const 
   const prim::Conv& desc = s.desc;
   const bool forward = desc.direction == prim::Direction::Forward;
   if (!forward && (desc.y.stride != 1 || desc.x.stride != 1)) return base::Failure{"the gradient of a stride"};
-  const View& from = forward ? s.src : s.dst;
-  if (!readable(from)) return base::Failure{"not float32 with the channels of a pixel together"};
+  const View& given = forward ? s.src : s.dst;
+  const DenseOperand read(given, forward ? s.srcArg : s.dstArg, readable(given), plan);
+  const View from = read.view();
   ConvTilesParams p;
   p.rectified = isRectifier(desc.post);
   if (p.rectified) p.slope = desc.post.steps[0].p[0];
@@ -136,9 +138,10 @@ base::Status prepareForward(Device& device, const ConvShape& s, std::span<const 
   const std::int64_t columns = p.narrow ? 32 : 64;
   p.low = (p.positions + 127) / 128 * ((p.outputs + columns - 1) / columns) * p.groups < 2 * device.multiprocessors();
   if (desc.bias) p.biasStep = s.bias.stride(0);
-  plan.body = [p, s, epilogue, to, from, weightsAt, forward](const Context& context, const prim::Invocation& inv) {
+  plan.body = [p, s, epilogue, to, read, weightsAt](const Context& context,
+                                                    const prim::Invocation& inv) -> base::Status {
     ConvTilesParams now = p;
-    now.src.data = at(inv, forward ? s.srcArg : s.dstArg, from);
+    KOVAR_TRY_ASSIGN(now.src.data, read.start(context.stream, inv));
     now.dst.data = epilogue.targetData(inv) + to.offset * bytesOf(to);
     now.weights = at(inv, s.weightsArg, s.weights) + weightsAt;
     if (s.desc.bias) now.bias = reinterpret_cast<const float*>(at(inv, s.biasArg, s.bias));

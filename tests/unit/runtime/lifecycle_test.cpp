@@ -21,8 +21,8 @@ class Lifecycle : public ::testing::Test {
 
   static void encode(const Ref<MTL::CommandBuffer>& buffer, std::function<void()> fn) {
     ASSERT_TRUE(rt::Access::state(buffer)
-                    ->appendCall({},
-                                 [fn = std::move(fn)](auto) {
+                    ->appendCall({}, false,
+                                 [fn = std::move(fn)](auto, void*) {
                                    fn();
                                    return base::Status{};
                                  },
@@ -132,7 +132,7 @@ TEST_F(Lifecycle, MisuseIsRefused) {
   buffer->commit();
   EXPECT_THROW(buffer->commit(), Error);
   EXPECT_THROW(buffer->addCompletedHandler([](const auto&) {}), Error);
-  EXPECT_FALSE(rt::Access::state(buffer)->appendCall({}, [](auto) { return base::Status{}; }, {}).ok());
+  EXPECT_FALSE(rt::Access::state(buffer)->appendCall({}, false, [](auto, void*) { return base::Status{}; }, {}).ok());
   buffer->waitUntilCompleted();
 }
 

@@ -4,7 +4,7 @@
 
 #include <type_traits>
 
-#include "backend/cuda/kernels/elements.cuh"
+#include "backend/cuda/kernels/conv_load.cuh"
 #include "backend/cuda/kernels/lanes.cuh"
 #include "backend/cuda/kernels/launch.cuh"
 #include "maths/neuron-inl.hpp"
@@ -18,7 +18,7 @@ constexpr int kTileThreads = 128, kThreadsN = 8, kThreadsM = kTileThreads / kThr
 struct Tap {
   std::int64_t source = 0;  ///< bytes from channel 0 of the window's first tap
   std::int64_t weight = 0;  ///< bytes from a filter's first weight
-  std::int32_t y = 0, x = 0;
+  std::int32_t y = kOutside, x = 0;
   bool counts = false;
 };
 
@@ -38,8 +38,7 @@ __device__ Tap tapOf(const ConvTilesParams& p, std::int64_t index) {
 /// The position whose taps a thread fetches.
 struct Window {
   std::int64_t source = 0;
-  std::int32_t y = 0, x = 0;
-  bool counts = false;
+  std::int32_t y = kOutside, x = 0;
 };
 
 __device__ Window windowOf(const ConvTilesParams& p, std::int64_t index) {
@@ -50,14 +49,13 @@ __device__ Window windowOf(const ConvTilesParams& p, std::int64_t index) {
   w.y = static_cast<std::int32_t>(y * p.y.stride - p.y.pad);
   w.x = static_cast<std::int32_t>(x * p.x.stride - p.x.pad);
   w.source = n * p.src.step[0] + w.y * p.src.step[1] + w.x * p.src.step[2];
-  w.counts = true;
   return w;
 }
 
 /// kM, kN: rows and columns of a thread. kWhole: kDepth divides the channels and they can be read four at a time, so that
 /// a step lies in one tap.
 template <int kM, int kN, bool kWhole>
-__global__ void __launch_bounds__(kTileThreads) convTile(const __grid_constant__ ConvTilesParams p) {
+__global__ void __launch_bounds__(kTileThreads, 3) convTile(const __grid_constant__ ConvTilesParams p) {
   constexpr int kRows = kThreadsM * kM, kColumns = kThreadsN * kN;
   constexpr int kSharers = kTileThreads / kRows;          // threads that fetch for one row
   constexpr int kFetched = kDepth / kSharers;             // and what each fetches
@@ -81,27 +79,25 @@ __global__ void __launch_bounds__(kTileThreads) convTile(const __grid_constant__
     k = p.alongInputs ? e % kDepth : e / kColumns;
     n = p.alongInputs ? e / kDepth : e % kColumns;
   };
+  // Both may lie outside: twice kOutside still does.
   const auto inside = [&](const Tap& tap) {
-    return tap.counts && window.counts && static_cast<std::uint32_t>(window.y + tap.y) < p.hs &&
-           static_cast<std::uint32_t>(window.x + tap.x) < p.ws;
+    return isInside(window.y + tap.y, p.hs) & isInside(window.x + tap.x, p.ws);
   };
   const auto fetch = [&](const Tap* step) {
     if constexpr (kWhole) {
-      const Tap& tap = step[0];
-      const bool in = inside(tap);
+      const bool in = inside(step[0]);
+      const std::byte* from = source + (in ? window.source + step[0].source + part * 4 : 0);
 #pragma unroll
       for (int k = 0; k < kFetched; k += 4) {
-        Lanes<4> v{};
-        if (in) v = *reinterpret_cast<const Lanes<4>*>(source + window.source + tap.source + (part + k) * 4);
+        const Lanes<4> v = *reinterpret_cast<const Lanes<4>*>(from + k * 4);
 #pragma unroll
-        for (int l = 0; l < 4; ++l) fetchedSources[k + l] = v.v[l];
+        for (int l = 0; l < 4; ++l) fetchedSources[k + l] = in ? v.v[l] : 0.f;
       }
     } else {
 #pragma unroll
       for (int k = 0; k < kFetched; ++k) {
         const Tap& tap = step[part + k];
-        fetchedSources[k] =
-            inside(tap) ? *reinterpret_cast<const float*>(source + window.source + tap.source) : 0.f;
+        fetchedSources[k] = loadIf(inside(tap), source, window.source + tap.source);
       }
     }
 #pragma unroll
@@ -109,9 +105,8 @@ __global__ void __launch_bounds__(kTileThreads) convTile(const __grid_constant__
       int k = 0, n = 0;
       weightAt(i, k, n);
       const Tap& tap = step[k];
-      fetchedWeights[i] = tap.counts && firstColumn + n < p.outputs
-                              ? *reinterpret_cast<const float*>(filters + n * p.weightOutput + tap.weight)
-                              : 0.f;
+      fetchedWeights[i] =
+          loadIf(tap.counts & (firstColumn + n < p.outputs), filters, n * p.weightOutput + tap.weight);
     }
   };
 
@@ -147,29 +142,44 @@ __global__ void __launch_bounds__(kTileThreads) convTile(const __grid_constant__
     __syncthreads();
   }
 
+  const std::int64_t first = firstRow + row * kM, c = firstColumn + column * 4;
+  Pixel<1> at(first, p.hd, p.wd, 1);
+  at.c = group * p.outputs + c;
+  const auto bias = [&](int j) {
+    const bool there = p.bias != nullptr && c + j / 4 * (kThreadsN * 4) + j % 4 < p.outputs;
+    return there ? p.bias[(at.c + j / 4 * (kThreadsN * 4) + j % 4) * p.biasStep] : 0.f;
+  };
+  float summands[kN];
+#pragma unroll
+  for (int j = 0; j < kN; ++j) summands[j] = bias(j);
 #pragma unroll
   for (int i = 0; i < kM; ++i) {
-    const std::int64_t index = firstRow + row * kM + i;
-    if (index >= p.positions) continue;
-    Pixel<1> at(index, p.hd, p.wd, 1);
+    if (first + i >= p.positions) return;
+    std::byte* to = p.dst.data + at.in(p.dst);
 #pragma unroll
     for (int j = 0; j < kN; j += 4) {
-      const std::int64_t c = firstColumn + j / 4 * (kThreadsN * 4) + column * 4;
-      const int count = c >= p.outputs ? 0 : p.outputs - c < 4 ? static_cast<int>(p.outputs - c) : 4;
+      const std::int64_t left = p.outputs - c - j / 4 * (kThreadsN * 4);
       Lanes<4> v;
 #pragma unroll
       for (int l = 0; l < 4; ++l) {
-        v.v[l] = sums[i][j + l];
-        if (p.bias != nullptr && l < count) v.v[l] += p.bias[(group * p.outputs + c + l) * p.biasStep];
+        v.v[l] = p.bias != nullptr ? sums[i][j + l] + summands[j + l] : sums[i][j + l];
         if (p.rectified) v.v[l] = p.slope == 0.f ? m::ReLUZero{}.fwd(v.v[l]) : m::ReLU{p.slope}.fwd(v.v[l]);
       }
-      at.c = group * p.outputs + c;
-      std::byte* to = p.dst.data + at.in(p.dst);
-      if (count == 4 && p.vectors)
-        *reinterpret_cast<Lanes<4>*>(to) = v;
-      else
-        for (int l = 0; l < count; ++l) *reinterpret_cast<float*>(to + l * p.dst.step[3]) = v.v[l];
+      std::byte* four = to + j / 4 * (kThreadsN * 4) * p.dst.step[3];
+      if (p.vectors && left >= 4) {
+        *reinterpret_cast<Lanes<4>*>(four) = v;
+      } else {
+#pragma unroll
+        for (int l = 0; l < 4; ++l)
+          if (l < left) *reinterpret_cast<float*>(four + l * p.dst.step[3]) = v.v[l];
+      }
     }
+    // The next position.
+    if (++at.x < p.wd) continue;
+    at.x = 0;
+    if (++at.y < p.hd) continue;
+    at.y = 0;
+    ++at.n;
   }
 }
 

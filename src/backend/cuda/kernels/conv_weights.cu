@@ -1,7 +1,7 @@
 // Weight gradients of a convolution in float32: the product of the gradient's channels by the source's taps, summed over
 // all positions. A block takes a tile of that product and a share of the positions; shares are added in a fixed order.
 
-#include "backend/cuda/kernels/elements.cuh"
+#include "backend/cuda/kernels/conv_load.cuh"
 #include "backend/cuda/kernels/launch.cuh"
 
 namespace kovar::cuda {
@@ -11,9 +11,8 @@ constexpr int kThreadsM = 8, kThreadsN = 16, kTileThreads = kThreadsM * kThreads
 
 /// Where the values of one position lie.
 struct Position {
-  std::int64_t gradient = 0, source = 0;  ///< bytes; source: of the window's first tap
-  std::int32_t y = 0, x = 0;              ///< of that tap
-  bool counts = false;
+  std::int64_t gradient = kNowhere, source = 0;  ///< bytes; source: of the window's first tap
+  std::int32_t y = kOutside, x = 0;              ///< of that tap
 };
 
 __device__ Position positionOf(const ConvWeightsParams& p, std::int64_t index, std::int64_t end) {
@@ -25,13 +24,12 @@ __device__ Position positionOf(const ConvWeightsParams& p, std::int64_t index, s
   at.y = static_cast<std::int32_t>(y * p.y.stride - p.y.pad);
   at.x = static_cast<std::int32_t>(x * p.x.stride - p.x.pad);
   at.source = n * p.src.step[0] + at.y * p.src.step[1] + at.x * p.src.step[2];
-  at.counts = true;
   return at;
 }
 
 /// A thread has kM rows (gradient channels) by kN columns (tap and source channel) of the tile.
 template <int kM, int kN>
-__global__ void __launch_bounds__(kTileThreads) convWeightsTile(const __grid_constant__ ConvWeightsParams p) {
+__global__ void __launch_bounds__(kTileThreads, 3) convWeightsTile(const __grid_constant__ ConvWeightsParams p) {
   constexpr int kRows = kThreadsM * kM, kColumns = kThreadsN * kN, kVector = kN < 4 ? kN : 4;
   alignas(16) __shared__ float gradients[kDepth][kRows];
   alignas(16) __shared__ float sources[kDepth][kColumns];
@@ -46,6 +44,7 @@ __global__ void __launch_bounds__(kTileThreads) convWeightsTile(const __grid_con
   const std::int64_t loads = static_cast<std::int64_t>(blockIdx.x) * kColumns + t % kColumns;
   const std::int64_t ky = divide(kx, divide(c, loads, p.inputs), p.x.kernel);
   const auto dy = static_cast<std::int32_t>(ky * p.y.dilation), dx = static_cast<std::int32_t>(kx * p.x.dilation);
+  const bool counts = loads < p.columns;
   const std::int64_t tap = dy * p.src.step[1] + dx * p.src.step[2] + c * 4;
 
   float sums[kM][kN] = {};
@@ -55,22 +54,25 @@ __global__ void __launch_bounds__(kTileThreads) convWeightsTile(const __grid_con
   for (std::int64_t base = begin; base < end; base += kDepth) {
     if (t < kDepth) positions[t] = positionOf(p, base + t, end);
     __syncthreads();
+    // All loads are on their way before the first one is waited for.
+    float a[kDepth * kRows / kTileThreads], b[kDepth * kColumns / kTileThreads];
 #pragma unroll
     for (int i = 0; i < kDepth * kRows / kTileThreads; ++i) {
-      const int e = t + i * kTileThreads, k = e / kRows, m = e % kRows;
-      const Position& at = positions[k];
-      gradients[k][m] = at.counts && firstRow + m < p.rows
-                            ? *reinterpret_cast<const float*>(gradient + at.gradient + std::int64_t{m} * 4)
-                            : 0.f;
+      const int e = t + i * kTileThreads, m = e % kRows;
+      const std::int64_t at = positions[e / kRows].gradient;
+      a[i] = loadIf((at != kNowhere) & (firstRow + m < p.rows), gradient, at + std::int64_t{m} * 4);
     }
 #pragma unroll
     for (int i = 0; i < kDepth * kColumns / kTileThreads; ++i) {
-      const int k = t / kColumns + i * (kTileThreads / kColumns);
-      const Position& at = positions[k];
-      const bool inside = at.counts && loads < p.columns && static_cast<std::uint32_t>(at.y + dy) < p.hs &&
-                          static_cast<std::uint32_t>(at.x + dx) < p.ws;
-      sources[k][t % kColumns] = inside ? *reinterpret_cast<const float*>(source + at.source + tap) : 0.f;
+      const Position& at = positions[t / kColumns + i * (kTileThreads / kColumns)];
+      b[i] = loadIf(counts & isInside(at.y + dy, p.hs) & isInside(at.x + dx, p.ws), source, at.source + tap);
     }
+#pragma unroll
+    for (int i = 0; i < kDepth * kRows / kTileThreads; ++i)
+      gradients[(t + i * kTileThreads) / kRows][(t + i * kTileThreads) % kRows] = a[i];
+#pragma unroll
+    for (int i = 0; i < kDepth * kColumns / kTileThreads; ++i)
+      sources[t / kColumns + i * (kTileThreads / kColumns)][t % kColumns] = b[i];
     __syncthreads();
 #pragma unroll
     for (int k = 0; k < kDepth; ++k) {
