@@ -63,6 +63,8 @@ base::Status prepareWeights(Device& device, const ConvShape& s, CudaPlan& plan) 
   p.perSplit = std::max(8 * kStep, ((p.positions + p.splits - 1) / p.splits + kStep - 1) / kStep * kStep);
   p.splits = (p.positions + p.perSplit - 1) / p.perSplit;
   if (p.groups * p.splits > 65535) return base::Failure{"too many groups and positions for a grid"};
+  constexpr std::int64_t kMostFloats = INT32_MAX;
+  if (src.view().end() > kMostFloats || dst.view().end() > kMostFloats) return base::Failure{"more than 2^31 floats"};
   p.src = stridedOf(src.view()), p.dst = stridedOf(dst.view()), p.weights = stridedOf(s.weights);
   if (desc.bias) p.bias = stridedOf(s.bias);
   const auto shares = static_cast<std::size_t>(p.groups * p.splits * p.rows);

@@ -9,9 +9,9 @@ namespace {
 
 constexpr int kThreadsM = 8, kThreadsN = 16, kTileThreads = kThreadsM * kThreadsN, kDepth = 16;
 
-/// Where the values of one position lie.
-struct Position {
-  std::int64_t gradient = kNowhere, source = 0;  ///< bytes; source: of the window's first tap
+/// Where the values of one position lie, in floats; one load of 16 bytes.
+struct alignas(16) Position {
+  std::int32_t gradient = kNowhere, source = 0;  ///< source: of the window's first tap
   std::int32_t y = kOutside, x = 0;              ///< of that tap
 };
 
@@ -20,10 +20,10 @@ __device__ Position positionOf(const ConvWeightsParams& p, std::int64_t index, s
   if (index >= end) return at;
   std::int64_t x = 0, y = 0;
   const std::int64_t n = divide(y, divide(x, index, p.wd), p.hd);
-  at.gradient = n * p.dst.step[0] + y * p.dst.step[1] + x * p.dst.step[2];
+  at.gradient = static_cast<std::int32_t>((n * p.dst.step[0] + y * p.dst.step[1] + x * p.dst.step[2]) / 4);
   at.y = static_cast<std::int32_t>(y * p.y.stride - p.y.pad);
   at.x = static_cast<std::int32_t>(x * p.x.stride - p.x.pad);
-  at.source = n * p.src.step[0] + at.y * p.src.step[1] + at.x * p.src.step[2];
+  at.source = static_cast<std::int32_t>((n * p.src.step[0] + at.y * p.src.step[1] + at.x * p.src.step[2]) / 4);
   return at;
 }
 
@@ -37,6 +37,7 @@ __global__ void __launch_bounds__(kTileThreads, 3) convWeightsTile(const __grid_
   const int t = static_cast<int>(threadIdx.x), row = t / kThreadsN, column = t % kThreadsN;
   const std::int64_t group = blockIdx.z / p.splits, split = blockIdx.z % p.splits;
   const std::int64_t firstRow = static_cast<std::int64_t>(blockIdx.y) * kRows;
+  const auto rowsLeft = static_cast<int>(p.rows - firstRow < kRows ? p.rows - firstRow : kRows);
   const std::byte* gradient = p.dst.data + (group * p.rows + firstRow) * 4;
   const std::byte* source = p.src.data + group * p.inputs * 4;
   // The column that this thread loads: one tap of one channel.
@@ -45,7 +46,7 @@ __global__ void __launch_bounds__(kTileThreads, 3) convWeightsTile(const __grid_
   const std::int64_t ky = divide(kx, divide(c, loads, p.inputs), p.x.kernel);
   const auto dy = static_cast<std::int32_t>(ky * p.y.dilation), dx = static_cast<std::int32_t>(kx * p.x.dilation);
   const bool counts = loads < p.columns;
-  const std::int64_t tap = dy * p.src.step[1] + dx * p.src.step[2] + c * 4;
+  const auto tap = static_cast<std::int32_t>((dy * p.src.step[1] + dx * p.src.step[2]) / 4 + c);
 
   float sums[kM][kN] = {};
   double bias = 0;
@@ -59,12 +60,12 @@ __global__ void __launch_bounds__(kTileThreads, 3) convWeightsTile(const __grid_
 #pragma unroll
     for (int i = 0; i < kDepth * kRows / kTileThreads; ++i) {
       const int e = t + i * kTileThreads, m = e % kRows;
-      const std::int64_t at = positions[e / kRows].gradient;
-      a[i] = loadIf((at != kNowhere) & (firstRow + m < p.rows), gradient, at + std::int64_t{m} * 4);
+      const std::int32_t at = positions[e / kRows].gradient;
+      a[i] = loadIf((at != kNowhere) & (m < rowsLeft), gradient, at + m);
     }
 #pragma unroll
     for (int i = 0; i < kDepth * kColumns / kTileThreads; ++i) {
-      const Position& at = positions[t / kColumns + i * (kTileThreads / kColumns)];
+      const Position at = positions[t / kColumns + i * (kTileThreads / kColumns)];
       b[i] = loadIf(counts & isInside(at.y + dy, p.hs) & isInside(at.x + dx, p.ws), source, at.source + tap);
     }
 #pragma unroll
