@@ -160,22 +160,29 @@ cudaError_t cudaRuntimeGetVersion(int* version) {
 }
 cudaError_t cudaDriverGetVersion(int* version) { return cudaRuntimeGetVersion(version); }
 namespace {
-std::mutex blocksMutex;
-std::map<const std::byte*, std::size_t> blocks;  // device memory: start, bytes
+/// Device memory: start, bytes. Never destroyed: devices that live as long as the process free memory at its end.
+struct Blocks {
+  std::mutex mutex;
+  std::map<const std::byte*, std::size_t> sizes;
+  static Blocks& all() {
+    static auto* const blocks = new Blocks;
+    return *blocks;
+  }
+};
 }  // namespace
 
 cudaError_t cudaMalloc(void** data, std::size_t bytes) {
   *data = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
   if (*data == nullptr) return cudaErrorMemoryAllocation;
   std::memset(*data, 0xff, bytes);
-  std::scoped_lock lock(blocksMutex);
-  blocks[static_cast<std::byte*>(*data)] = bytes;
+  std::scoped_lock lock(Blocks::all().mutex);
+  Blocks::all().sizes[static_cast<std::byte*>(*data)] = bytes;
   return cudaSuccess;
 }
 cudaError_t cudaFree(void* data) {
   {
-    std::scoped_lock lock(blocksMutex);
-    blocks.erase(static_cast<std::byte*>(data));
+    std::scoped_lock lock(Blocks::all().mutex);
+    Blocks::all().sizes.erase(static_cast<std::byte*>(data));
   }
   std::free(data);
   return cudaSuccess;
@@ -183,9 +190,9 @@ cudaError_t cudaFree(void* data) {
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* address) {
   *attributes = {};
   const auto* a = static_cast<const std::byte*>(address);
-  std::scoped_lock lock(blocksMutex);
-  const auto after = blocks.upper_bound(a);
-  if (after == blocks.begin()) return cudaSuccess;
+  std::scoped_lock lock(Blocks::all().mutex);
+  const auto after = Blocks::all().sizes.upper_bound(a);
+  if (after == Blocks::all().sizes.begin()) return cudaSuccess;
   const auto& [start, bytes] = *std::prev(after);
   if (a < start + bytes) attributes->type = cudaMemoryTypeDevice;
   return cudaSuccess;
