@@ -126,6 +126,16 @@ void expectSame(const NNGraph& a, const NNGraph& b) {
   EXPECT_EQ(a.resultImageIsNeeded(), b.resultImageIsNeeded());
 }
 
+/// The distant device computes the processor's bits; a GPU that the suite runs on adds in another order.
+void expectResults(const std::vector<float>& got, const std::vector<float>& wanted,
+                   const Ref<MTL::Device>& computedOn) {
+  const std::string here = device()->identifier();
+  if (computedOn == device() || here == "cpu" || here.rfind("distant", 0) == 0)
+    EXPECT_EQ(got, wanted);
+  else
+    EXPECT_THAT(got, testing::Pointwise(testing::FloatNear(1e-5f), wanted));
+}
+
 TEST(GraphCopies, ComputeTheSameHereAndElsewhere) {
   const Wide net;
   const auto graph = net.graph();
@@ -134,7 +144,7 @@ TEST(GraphCopies, ComputeTheSameHereAndElsewhere) {
   const auto wanted = net.run(graph);
   for (const auto& copy : {same, there}) {
     expectSame(*copy, *graph);
-    EXPECT_EQ(net.run(copy), wanted);
+    expectResults(net.run(copy), wanted, copy->device());
   }
   EXPECT_EQ(there->device(), distantDevice());
   EXPECT_EQ(same->sourceImageHandles(), graph->sourceImageHandles()) << "handles are shared";
@@ -215,7 +225,7 @@ TEST(GraphArchives, ComputeTheSame) {
   const auto wanted = net.run(graph);
   for (const auto& read : {a, b, std::static_pointer_cast<NNGraph>(a->copy(distantDevice()))}) {
     expectSame(*read, *graph);
-    EXPECT_EQ(net.run(read), wanted);
+    expectResults(net.run(read), wanted, read->device());
   }
   EXPECT_THAT(errorOf([&] { a->reloadFromDataSources(); }), testing::HasSubstr("no data source"));
   Archive again(bytes);
