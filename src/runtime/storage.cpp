@@ -63,6 +63,7 @@ base::Status Storage::inRange(const char* what, std::size_t offset, std::size_t 
 
 base::Status Storage::read(std::size_t offset, void* to, std::size_t bytes) {
   KOVAR_TRY(inRange("read", offset, bytes));
+  if (bytes == 0) return {};
   const bool hostMemory = device_->backend->caps().hostMemory;
   // A twin is as new as the device's bytes, or newer.
   const std::byte* from = twin_.load(std::memory_order_acquire);
@@ -79,6 +80,7 @@ base::Status Storage::read(std::size_t offset, void* to, std::size_t bytes) {
 
 base::Status Storage::write(std::size_t offset, const void* from, std::size_t bytes) {
   KOVAR_TRY(inRange("write", offset, bytes));
+  if (bytes == 0) return {};
   std::byte* to = twin_.load(std::memory_order_acquire);
   if (device_->backend->caps().hostMemory) {
     KOVAR_TRY_ASSIGN(to, data());
