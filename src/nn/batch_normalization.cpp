@@ -428,10 +428,9 @@ Ref<Kernel> CNNBatchNormalization::doCopy(const Ref<MTL::Device>& device) {
     copied->running_ = running_->copyFor(device);
   }
   if (device == device_) return copied;
-  const auto neuron = activation_ ? activation_->neuron : nullptr;
-  copied->activation_ = nn::activationOf(device, neuron);
+  nn::bringTo(device, copied->activation_);
   if (!source) return copied;
-  const auto other = std::make_shared<CNNBatchNormalization>(device, source, neuron);
+  const auto other = std::make_shared<CNNBatchNormalization>(device, source, nullptr);
   copied->values_ = other->values_;
   copied->running_ = other->running_;
   return copied;
@@ -486,8 +485,13 @@ void CNNBatchNormalizationStatisticsGradient::encodeBatch(const Ref<MTL::Command
   nn::Access::chargeRead(StateBatch{state});
 }
 
+Ref<Kernel> CNNBatchNormalizationStatisticsGradient::doCopy(const Ref<MTL::Device>& device) {
+  const auto copied = std::static_pointer_cast<CNNBatchNormalizationStatisticsGradient>(clone(*this, device));
+  nn::bringTo(device, copied->activation_);
+  return copied;
+}
+
 void CNNBatchNormalizationStatisticsGradient::doEncode(nn::Call& call) {
-  nn::bringTo(device_, activation_);
   BatchAccess state(*state_);
   const nn::ForwardRecord& r = *nn::Access::record(*state_);
   const nn::Tensor& g = call.sources[0];
@@ -504,8 +508,13 @@ CNNBatchNormalizationGradient::CNNBatchNormalizationGradient(const Ref<MTL::Devi
                                                              const Ref<NNNeuronDescriptor>& fusedNeuronDescriptor)
     : CNNGradientKernel(device), activation_(nn::activationOf(device, fusedNeuronDescriptor)) {}
 
+Ref<Kernel> CNNBatchNormalizationGradient::doCopy(const Ref<MTL::Device>& device) {
+  const auto copied = std::static_pointer_cast<CNNBatchNormalizationGradient>(clone(*this, device));
+  nn::bringTo(device, copied->activation_);
+  return copied;
+}
+
 void CNNBatchNormalizationGradient::doEncode(nn::Call& call) {
-  nn::bringTo(device_, activation_);
   CNNBatchNormalizationState& s = nn::batchState(call.states.empty() ? nullptr : call.states[0], *this, ".encode");
   BatchAccess state(s);
   if (!state.hasStatistics())

@@ -10,6 +10,7 @@
 #include "backend/cpu/failure_flag.hpp"
 #include "backend/cpu/post_ops.hpp"
 #include "backend/cpu/thread_scratch.hpp"
+#include "maths/bits.hpp"
 #include "prim/prim.hpp"
 
 namespace kovar::cpu {
@@ -32,12 +33,6 @@ struct Plan {
   std::shared_ptr<BufferPool> buffers;
 };
 
-/// Words whose bits are all set as far as there are channels.
-std::uint32_t allOnes(std::int64_t channels, std::int64_t word) {
-  const std::int64_t left = channels - 32 * word;
-  return left >= 32 ? ~0u : (1u << left) - 1u;
-}
-
 /// Row `y` of the padded image of image `n`.
 void packRow(const Plan& p, const Invocation& inv, std::int64_t n, std::int64_t y, std::uint32_t* to) {
   const std::int64_t channels = p.src.dim(3), sy = y - p.desc.y.pad;
@@ -49,7 +44,7 @@ void packRow(const Plan& p, const Invocation& inv, std::int64_t n, std::int64_t 
     if (sy >= 0 && sy < p.src.dim(1) && sx >= 0 && sx < p.src.dim(2))
       packPixel(row + sx * p.src.stride(2), p.src.stride(3), channels, bias, scale, to);
     else
-      for (std::int64_t w = 0; w < p.words; ++w) to[w] = allOnes(channels, w);
+      for (std::int64_t w = 0; w < p.words; ++w) to[w] = maths::channelBits(channels, w);
   }
 }
 
@@ -70,7 +65,7 @@ base::Result<std::shared_ptr<const std::byte>> packedWeights(const Plan& p, cons
           for (std::int64_t f = 0; f < block; ++f, ++to) {
             const std::int64_t filter = b * block + f;
             *to = filter < v.dim(0) ? from[filter * v.stride(0) + y * v.stride(1) + x * v.stride(2) + w * v.stride(3)] &
-                                          allOnes(p.src.dim(3), w)
+                                          maths::channelBits(p.src.dim(3), w)
                                     : 0u;
           }
   if (bound.derived != nullptr) bound.derived->put(p.key, packed);

@@ -100,8 +100,8 @@ class Staging {
     block_ = base::unwrap(storage_.device()->staging.take(bytes_));
     if (reads)
       base::unwrap(storage_.read(offset_, block_->data(), bytes_));
-    else
-      std::memset(block_->data(), 0, bytes_);  // the lanes behind the channels
+    else if (view.stride(2) > view.dim(3))
+      std::memset(block_->data(), 0, bytes_);  // what nobody writes: the lanes behind the channels
     base_ = block_->data() - offset_;
   }
   ~Staging() {

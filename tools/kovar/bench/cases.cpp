@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <kovar/kovar.hpp>
+#include "kovar/data_sources.hpp"
 #include "kovar/digits/network.hpp"
 #include "kovar/digits/picture_batch.hpp"
 
@@ -45,18 +46,6 @@ Images imagesOf(const Device& device, std::size_t n, std::size_t h, std::size_t 
 }
 
 /// gamma 1, beta 0.
-class NeutralInstance final : public Object, public MPS::CNNInstanceNormalizationDataSource {
- public:
-  explicit NeutralInstance(std::size_t channels) : ones_(channels, 1.f), zeros_(channels, 0.f) {}
-  const float* gamma() override { return ones_.data(); }
-  const float* beta() override { return zeros_.data(); }
-  std::size_t numberOfFeatureChannels() const override { return ones_.size(); }
-  std::string label() override { return "bench"; }
-
- private:
-  std::vector<float> ones_, zeros_;
-};
-
 class NeutralBatch final : public Object, public MPS::CNNBatchNormalizationDataSource {
  public:
   explicit NeutralBatch(std::size_t channels) : channels_(channels) {}
@@ -74,28 +63,14 @@ class NeutralBatch final : public Object, public MPS::CNNBatchNormalizationDataS
   std::size_t channels_;
 };
 
-/// Weights of one bit.
-class Bits final : public Object, public MPS::CNNConvolutionDataSource {
- public:
-  explicit Bits(const Ref<MPS::CNNConvolutionDescriptor>& d)
-      : descriptor_(d),
-        words_(d->outputFeatureChannels() * d->kernelWidth() * d->kernelHeight() *
-               ((d->inputFeatureChannels() + 31) / 32)) {
-    std::uint32_t state = 1;
-    for (std::uint32_t& w : words_) w = state = state * 1664525u + 1013904223u;
-  }
-  MPS::DataType dataType() override { return MPS::DataType::UInt32; }
-  Ref<MPS::CNNConvolutionDescriptor> descriptor() override { return descriptor_; }
-  const void* weights() override { return words_.data(); }
-  const float* biasTerms() override { return nullptr; }
-  bool load() override { return true; }
-  void purge() override {}
-  std::string label() override { return "bench"; }
-
- private:
-  Ref<MPS::CNNConvolutionDescriptor> descriptor_;
-  std::vector<std::uint32_t> words_;
-};
+/// Bits without a pattern for the filters of a descriptor.
+Ref<BitWeights> noiseBits(const Ref<MPS::CNNConvolutionDescriptor>& d) {
+  std::vector<std::uint32_t> words(d->outputFeatureChannels() * d->kernelWidth() * d->kernelHeight() *
+                                   ((d->inputFeatureChannels() + 31) / 32));
+  std::uint32_t state = 1;
+  for (std::uint32_t& w : words) w = state = state * 1664525u + 1013904223u;
+  return std::make_shared<BitWeights>(d, std::move(words));
+}
 
 struct ConvShape {
   const char* name;
@@ -174,8 +149,7 @@ BenchRun transposed(const Device& device, std::size_t in, std::size_t out, std::
 }
 
 BenchRun binaryConvolution(const Device& device, std::size_t channels, std::size_t side, std::size_t n) {
-  const auto weights =
-      std::make_shared<Bits>(MPS::CNNConvolutionDescriptor::cnnConvolutionDescriptor(3, 3, channels, channels));
+  const auto weights = noiseBits(MPS::CNNConvolutionDescriptor::cnnConvolutionDescriptor(3, 3, channels, channels));
   const auto kernel = std::make_shared<MPS::CNNBinaryConvolution>(
       device, weights, 1.f, MPS::CNNBinaryConvolutionType::XNOR, MPS::CNNBinaryConvolutionFlags::None);
   const Images from = imagesOf(device, n, side, side, channels), to = imagesOf(device, n, side, side, channels);
@@ -291,7 +265,7 @@ void addFeatures(std::vector<BenchCase>& cases, std::size_t n) {
     return kernel;
   });
   add("instnorm_64_56", same, 2, [](const Device& d) -> Ref<MPS::CNNKernel> {
-    return std::make_shared<MPS::CNNInstanceNormalization>(d, std::make_shared<NeutralInstance>(64));
+    return std::make_shared<MPS::CNNInstanceNormalization>(d, std::make_shared<UniformInstance>(64, 1.f, 0.f));
   });
   add("upsample2x_bilinear_64_56", doubles, 1,
       [](const Device& d) -> Ref<MPS::CNNKernel> { return std::make_shared<MPS::CNNUpsamplingBilinear>(d, 2, 2); });

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include <kovar/kovar.hpp>
+#include "kovar/data_sources.hpp"
 
 namespace kovar::tools {
 namespace {
@@ -15,37 +16,6 @@ using Format = MPS::ImageFeatureChannelFormat;
 using Pixels = Ref<MPS::Image>;
 constexpr auto kLayout = MPS::DataLayout::HeightxWidthxFeatureChannels;
 constexpr std::size_t kColours = 3;
-
-/// gamma and beta of an instance normalization, the same for each colour.
-class SameForAll : public Object, public MPS::CNNInstanceNormalizationDataSource {
- public:
-  SameForAll(float gamma, float beta) : gamma_(kColours, gamma), beta_(kColours, beta) {}
-  const float* gamma() override { return gamma_.data(); }
-  const float* beta() override { return beta_.data(); }
-  std::size_t numberOfFeatureChannels() const override { return kColours; }
-  std::string label() override { return "gallery"; }
-
- private:
-  std::vector<float> gamma_, beta_;
-};
-
-/// Weights of one bit for a binary convolution of at most 32 input channels: one word for each tap.
-class BitWeights : public Object, public MPS::CNNConvolutionDataSource {
- public:
-  BitWeights(Ref<MPS::CNNConvolutionDescriptor> descriptor, std::vector<std::uint32_t> words)
-      : descriptor_(std::move(descriptor)), words_(std::move(words)) {}
-  MPS::DataType dataType() override { return MPS::DataType::UInt32; }
-  Ref<MPS::CNNConvolutionDescriptor> descriptor() override { return descriptor_; }
-  const void* weights() override { return words_.data(); }
-  const float* biasTerms() override { return nullptr; }
-  bool load() override { return true; }
-  void purge() override {}
-  std::string label() override { return "gallery"; }
-
- private:
-  Ref<MPS::CNNConvolutionDescriptor> descriptor_;
-  std::vector<std::uint32_t> words_;
-};
 
 /// Encodes kernels over one picture; results are temporary images, read once, unless a kernel writes into an image of
 /// its own.
@@ -182,7 +152,7 @@ Pixels Studio::hues() {
 }
 
 Pixels Studio::even() {
-  MPS::CNNInstanceNormalization kernel(device_, std::make_shared<SameForAll>(0.2f, 0.5f));
+  MPS::CNNInstanceNormalization kernel(device_, std::make_shared<UniformInstance>(kColours, 0.2f, 0.5f));
   return kernel.encode(commands_, picture_);
 }
 

@@ -231,7 +231,7 @@ class CNNBatchNormalizationStatisticsGradient : public CNNGradientKernel {
   void doEncode(nn::Call& call) override;
   bool doIsResultStateReusedAcrossBatch() override { return true; }
   bool doAppendBatchBarrier() override { return true; }
-  Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override;
   void doCode(Archive& coder) override;
   const char* className() const override { return "CNNBatchNormalizationStatisticsGradient"; }
 
@@ -271,7 +271,7 @@ class CNNBatchNormalizationGradient : public CNNGradientKernel {
  protected:
   void doEncode(nn::Call& call) override;
   bool doIsResultStateReusedAcrossBatch() override { return true; }
-  Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override { return clone(*this, device); }
+  Ref<Kernel> doCopy(const Ref<MTL::Device>& device) override;
   void doCode(Archive& coder) override;
   const char* className() const override { return "CNNBatchNormalizationGradient"; }
 

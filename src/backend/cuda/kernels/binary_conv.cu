@@ -3,6 +3,7 @@
 
 #include "backend/cuda/kernels/lanes.cuh"
 #include "backend/cuda/kernels/launch.cuh"
+#include "maths/bits.hpp"
 
 namespace kovar::cuda {
 namespace {
@@ -13,12 +14,6 @@ __device__ int countBits(std::uint32_t v) {
 #else
   return __builtin_popcount(v);
 #endif
-}
-
-/// Set as far as there are channels.
-__device__ std::uint32_t allOnes(std::int64_t channels, std::int64_t word) {
-  const std::int64_t left = channels - 32 * word;
-  return left >= 32 ? ~0u : (1u << left) - 1u;
 }
 
 /// One thread a word.
@@ -45,18 +40,24 @@ __global__ void __launch_bounds__(kBlockThreads) countBitsKernel(const __grid_co
   const std::int64_t positions = p.images * p.hd * p.wd, depth = p.y.kernel * p.x.kernel * p.words;
   const std::int64_t firstWindow = static_cast<std::int64_t>(blockIdx.x) * kTile;
   const std::int64_t firstFilter = static_cast<std::int64_t>(blockIdx.y) * kTile;
+  // Eight threads read neighbouring words of one window and of one filter; a thread reads of the same ones at each step.
+  constexpr int kLoads = kTile * kDepth / kBlockThreads, kLoadStep = kBlockThreads / kDepth;
+  Pixel<1> windowOf[kLoads];
+#pragma unroll
+  for (int l = 0; l < kLoads; ++l) windowOf[l] = Pixel<1>(firstWindow + t / kDepth + l * kLoadStep, p.hd, p.wd, 1);
   int counts[kPart][kPart] = {};
   for (std::int64_t base = 0; base < depth; base += kDepth) {
-    // Eight threads read neighbouring words of one window and of one filter.
     const int k = t % kDepth;
     std::int64_t word = 0, kx = 0;
     const std::int64_t ky = divide(kx, divide(word, base + k, p.words), p.x.kernel);
-    const std::uint32_t ones = base + k < depth ? allOnes(p.ci, word) : 0u;
+    const std::uint32_t ones = base + k < depth ? maths::channelBits(p.ci, word) : 0u;
     __syncthreads();
-    for (int i = t / kDepth; i < kTile; i += kBlockThreads / kDepth) {
+#pragma unroll
+    for (int l = 0; l < kLoads; ++l) {
+      const int i = t / kDepth + l * kLoadStep;
+      const Pixel<1>& at = windowOf[l];
       std::uint32_t a = 0, b = 0;
       if (base + k < depth && firstWindow + i < positions) {
-        const Pixel<1> at((firstWindow + i), p.hd, p.wd, 1);
         const std::int64_t sy = at.y * p.y.stride - p.y.pad + ky * p.y.dilation;
         const std::int64_t sx = at.x * p.x.stride - p.x.pad + kx * p.x.dilation;
         const bool inside = sy >= 0 && sy < p.hs && sx >= 0 && sx < p.ws;

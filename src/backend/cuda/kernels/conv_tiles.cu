@@ -127,18 +127,7 @@ __global__ void __launch_bounds__(kTileThreads, 3) convTile(const __grid_constan
     if (t < kDepth) taps[1 - now][t] = tapOf(p, base + kDepth + t);
     __syncthreads();
     if (base + kDepth < p.depth) fetch(taps[1 - now]);
-#pragma unroll
-    for (int k = 0; k < kDepth; ++k) {
-      float a[kM], b[kN];
-#pragma unroll
-      for (int i = 0; i < kM; ++i) a[i] = sources[k][row * kM + i];
-#pragma unroll
-      for (int j = 0; j < kN; ++j) b[j] = weights[k][j / 4 * (kThreadsN * 4) + column * 4 + j % 4];
-#pragma unroll
-      for (int i = 0; i < kM; ++i)
-#pragma unroll
-        for (int j = 0; j < kN; ++j) sums[i][j] = m::fma(a[i], b[j], sums[i][j]);
-    }
+    addProduct<kThreadsN>(sources, weights, row, column, sums);
     __syncthreads();
   }
 
@@ -146,8 +135,8 @@ __global__ void __launch_bounds__(kTileThreads, 3) convTile(const __grid_constan
   Pixel<1> at(first, p.hd, p.wd, 1);
   at.c = group * p.outputs + c;
   const auto bias = [&](int j) {
-    const bool there = p.bias != nullptr && c + j / 4 * (kThreadsN * 4) + j % 4 < p.outputs;
-    return there ? p.bias[(at.c + j / 4 * (kThreadsN * 4) + j % 4) * p.biasStep] : 0.f;
+    const int further = tileColumn<kN, kThreadsN>(0, j);
+    return p.bias != nullptr && c + further < p.outputs ? p.bias[(at.c + further) * p.biasStep] : 0.f;
   };
   float summands[kN];
 #pragma unroll
@@ -158,14 +147,15 @@ __global__ void __launch_bounds__(kTileThreads, 3) convTile(const __grid_constan
     std::byte* to = p.dst.data + at.in(p.dst);
 #pragma unroll
     for (int j = 0; j < kN; j += 4) {
-      const std::int64_t left = p.outputs - c - j / 4 * (kThreadsN * 4);
+      const int further = tileColumn<kN, kThreadsN>(0, j);
+      const std::int64_t left = p.outputs - c - further;
       Lanes<4> v;
 #pragma unroll
       for (int l = 0; l < 4; ++l) {
         v.v[l] = p.bias != nullptr ? sums[i][j + l] + summands[j + l] : sums[i][j + l];
         if (p.rectified) v.v[l] = p.slope == 0.f ? m::ReLUZero{}.fwd(v.v[l]) : m::ReLU{p.slope}.fwd(v.v[l]);
       }
-      std::byte* four = to + j / 4 * (kThreadsN * 4) * p.dst.step[3];
+      std::byte* four = to + further * p.dst.step[3];
       if (p.vectors && left >= 4) {
         *reinterpret_cast<Lanes<4>*>(four) = v;
       } else {

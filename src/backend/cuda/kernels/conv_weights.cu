@@ -30,7 +30,7 @@ __device__ Position positionOf(const ConvWeightsParams& p, std::int64_t index, s
 /// A thread has kM rows (gradient channels) by kN columns (tap and source channel) of the tile.
 template <int kM, int kN>
 __global__ void __launch_bounds__(kTileThreads, 3) convWeightsTile(const __grid_constant__ ConvWeightsParams p) {
-  constexpr int kRows = kThreadsM * kM, kColumns = kThreadsN * kN, kVector = kN < 4 ? kN : 4;
+  constexpr int kRows = kThreadsM * kM, kColumns = kThreadsN * kN;
   alignas(16) __shared__ float gradients[kDepth][kRows];
   alignas(16) __shared__ float sources[kDepth][kColumns];
   __shared__ Position positions[kDepth];
@@ -75,19 +75,7 @@ __global__ void __launch_bounds__(kTileThreads, 3) convWeightsTile(const __grid_
     for (int i = 0; i < kDepth * kColumns / kTileThreads; ++i)
       sources[t / kColumns + i * (kTileThreads / kColumns)][t % kColumns] = b[i];
     __syncthreads();
-#pragma unroll
-    for (int k = 0; k < kDepth; ++k) {
-      float a[kM], b[kN];
-#pragma unroll
-      for (int i = 0; i < kM; ++i) a[i] = gradients[k][row * kM + i];
-#pragma unroll
-      for (int j = 0; j < kN; ++j)
-        b[j] = sources[k][j / kVector * (kThreadsN * kVector) + column * kVector + j % kVector];
-#pragma unroll
-      for (int i = 0; i < kM; ++i)
-#pragma unroll
-        for (int j = 0; j < kN; ++j) sums[i][j] = m::fma(a[i], b[j], sums[i][j]);
-    }
+    addProduct<kThreadsN>(gradients, sources, row, column, sums);
     if (p.biasPartials != nullptr && blockIdx.x == 0 && t < kRows)
 #pragma unroll
       for (int k = 0; k < kDepth; ++k) bias += static_cast<double>(gradients[k][t]);
@@ -98,8 +86,7 @@ __global__ void __launch_bounds__(kTileThreads, 3) convWeightsTile(const __grid_
 #pragma unroll
     for (int j = 0; j < kN; ++j) {
       const std::int64_t r = firstRow + row * kM + i;
-      const std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * kColumns +
-                              j / kVector * (kThreadsN * kVector) + column * kVector + j % kVector;
+      const std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * kColumns + tileColumn<kN, kThreadsN>(column, j);
       if (r < p.rows && at < p.columns) to[r * p.columns + at] = sums[i][j];
     }
   if (p.biasPartials != nullptr && blockIdx.x == 0 && t < kRows && firstRow + t < p.rows)

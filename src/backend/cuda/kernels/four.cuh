@@ -1,14 +1,12 @@
 #pragma once
 // Four neighbouring values, and formulas on them.
 
-#include "backend/cuda/kernels/elements.cuh"
+#include "backend/cuda/kernels/lanes.cuh"
 #include "maths/neuron-inl.hpp"
 
 namespace kovar::cuda {
 
-struct alignas(16) Four {
-  float v[4];
-};
+using Four = Lanes<4>;
 
 struct NeuronOfFour {
   Four x, slope, gradient;

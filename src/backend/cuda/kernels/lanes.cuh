@@ -31,6 +31,7 @@ __device__ void storeLanes(const Strided& s, std::int64_t offset, const Lanes<kL
 template <int kLanes>
 struct Pixel {
   std::int64_t n, y, x, c;
+  Pixel() = default;
   __device__ Pixel(std::int64_t i, std::int64_t height, std::int64_t width, std::int64_t channels) {
     i = divide(c, i, channels / kLanes);
     c *= kLanes;
