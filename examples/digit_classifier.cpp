@@ -26,7 +26,7 @@ constexpr auto kPixelOrder = MPS::DataLayout::HeightxWidthxFeatureChannels;
 
 /// The bytes of an IDX file behind its header of `headerBytes`; zlib reads plain files too.
 std::vector<std::uint8_t> readIdx(const std::string& path, std::size_t headerBytes) {
-  const gzFile file = gzopen(path.c_str(), "rb");
+  gzFile_s* const file = gzopen(path.c_str(), "rb");
   if (!file) throw Error("cannot read '" + path + "'; give the folder of MNIST's four files");
   std::vector<std::uint8_t> bytes;
   std::array<std::uint8_t, 1 << 16> piece;
@@ -156,14 +156,14 @@ Ref<MPS::NNGraph> trainingGraph(const Ref<MTL::Device>& device, const Layers& la
   descriptor->setWeight(1.f / kBatch);
   const auto loss = MPS::CNNLossNode::create(outputs(layers, true), descriptor);
   const auto last = loss->trainingGraph(nullptr, nullptr);  // every gradient, in reverse
-  const auto graph = MPS::NNGraph::graph(device, last.front()->resultImage(), false);
+  auto graph = MPS::NNGraph::graph(device, last.front()->resultImage(), false);
   graph->setFormat(MPS::ImageFeatureChannelFormat::Float32);
   return graph;
 }
 
 Ref<MPS::NNGraph> inferenceGraph(const Ref<MTL::Device>& device, const Layers& layers) {
   const auto probabilities = MPS::CNNSoftMaxNode::create(outputs(layers, false));
-  const auto graph = MPS::NNGraph::graph(device, probabilities->resultImage(), true);
+  auto graph = MPS::NNGraph::graph(device, probabilities->resultImage(), true);
   graph->setFormat(MPS::ImageFeatureChannelFormat::Float32);
   return graph;
 }

@@ -9,7 +9,7 @@
 
 namespace kovar::base {
 
-[[noreturn]] inline void raise(std::string text) { throw Error(text); }
+[[noreturn]] inline void raise(const std::string& text) { throw Error(text); }
 
 template <class T>
 T unwrap(Result<T> result) {

@@ -113,7 +113,7 @@ class Contributions {
 
 class Mirror {
  public:
-  explicit Mirror(const GradientNodeBlock& handler) : handler_(handler) {}
+  explicit Mirror(GradientNodeBlock handler) : handler_(std::move(handler)) {}
 
   std::vector<Ref<NNFilterNode>> run(NNFilterNode* last, const Ref<NNImageNode>& seed) {
     const std::vector<NNFilterNode*> order = forwardOrder(last);
@@ -174,7 +174,7 @@ class Mirror {
     return ends;
   }
 
-  const GradientNodeBlock& handler_;
+  GradientNodeBlock handler_;
   Contributions arrived_;
   std::vector<Ref<NNFilterNode>> made_;
   std::set<NNImageNode*> read_;
@@ -184,7 +184,7 @@ class Mirror {
 
 std::vector<Ref<NNFilterNode>> NNFilterNode::trainingGraph(const Ref<NNImageNode>& sourceGradient,
                                                            GradientNodeBlock nodeHandler) {
-  return Mirror(nodeHandler).run(this, sourceGradient ? sourceGradient : resultImage());
+  return Mirror(std::move(nodeHandler)).run(this, sourceGradient ? sourceGradient : resultImage());
 }
 
 }  // namespace kovar::MPS

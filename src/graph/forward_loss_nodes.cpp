@@ -27,7 +27,7 @@ class ForwardLossLayer final : public nn::GraphLayer {
   void build(nn::GraphBuild&) override {}
   ImageBatch encode(nn::LayerCall& call) override {
     const ImageBatch &source = call.sources[0], weights = call.sources.size() > 2 ? call.sources[2] : ImageBatch{};
-    const ImageBatch results = resultsOf(*kernel_, {source[0]}, call, source.size());
+    ImageBatch results = resultsOf(*kernel_, {source[0]}, call, source.size());
     if (callback_) kernel_->setWeight(callback_->scalarWeight(source[0], results[0]));
     if (call.wantStates)
       call.resultStates = call.statesAreTemporary
@@ -61,7 +61,7 @@ class LossGradientLayer final : public nn::GraphLayer {
   ImageBatch encode(nn::LayerCall& call) override {
     const ImageBatch &gradient = call.sources[0], &source = call.sources[1],
                      weights = call.sources.size() > 3 ? call.sources[3] : ImageBatch{};
-    const ImageBatch results = resultsOf(*kernel_, {gradient[0], source[0]}, call, source.size());
+    ImageBatch results = resultsOf(*kernel_, {gradient[0], source[0]}, call, source.size());
     if (callback_) kernel_->setWeight(callback_->scalarWeight(source[0], results[0]));
     const StateBatch states = call.states.empty() ? StateBatch{} : call.states[0];
     kernel_->encodeBatch(call.commandBuffer, gradient, source, call.sources[2], weights, states, results);

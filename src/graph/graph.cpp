@@ -105,7 +105,7 @@ Ref<Image> NNGraph::executeAsync(const std::vector<Ref<Image>>& sourceImages,
                                  NNGraphCompletionHandler completionHandler) {
   if (!ownQueue_) ownQueue_ = device()->newCommandQueue();
   const Ref<MTL::CommandBuffer> commandBuffer = ownQueue_->commandBuffer();
-  const Ref<Image> result = encode(commandBuffer, sourceImages);
+  Ref<Image> result = encode(commandBuffer, sourceImages);
   if (completionHandler)
     commandBuffer->addCompletedHandler(
         [completionHandler = std::move(completionHandler), result](const Ref<MTL::CommandBuffer>& done) {

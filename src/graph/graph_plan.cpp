@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <span>
 #include <utility>
 
 #include "base/edge.hpp"
@@ -152,8 +153,7 @@ void GraphPlan::Builder::findExports(const std::vector<Ref<MPS::NNImageNode>>& r
     const auto& sources = NodeAccess::sources(*producer);
     for (auto s = sources.rbegin(); s != sources.rend(); ++s) stack.push_back(s->get());
   }
-  for (std::size_t i = 1; i < plan.results_.size(); ++i) {
-    const std::size_t slot = plan.results_[i];
+  for (const std::size_t slot : std::span(plan.results_).subspan(1)) {
     if (plan.images_[slot].kept && std::find(exports.begin(), exports.end(), slot) == exports.end())
       exports.push_back(slot);
   }
@@ -335,6 +335,7 @@ Ref<MPS::Handle> handleOr(const Ref<MPS::Handle>& handle, std::size_t index) {
 template <class Slots>
 std::vector<Ref<MPS::Handle>> handlesOf(const Slots& slots, const std::vector<std::size_t>& which) {
   std::vector<Ref<MPS::Handle>> handles;
+  handles.reserve(which.size());
   for (std::size_t i : which) handles.push_back(handleOr(slots[i].handle, handles.size()));
   return handles;
 }

@@ -214,10 +214,10 @@ KOVAR_LANE V pow(V x, V y) {
   const MaskOf<V> whole = floor(y) == y;
   const V halfOfY = y * V(0.5f);
   const MaskOf<V> odd = both(whole, floor(halfOfY) != halfOfY);
-  const V signed_ = select(odd, copySign(magnitude, x), magnitude);
+  const V withSign = select(odd, copySign(magnitude, x), magnitude);
   const MaskOf<V> undefined = either(either(isNaN(x), isNaN(y)), both(both(x < V(0.f), a < big), invert(whole)));
   const MaskOf<V> one = either(either(y == V(0.f), x == V(1.f)), both(a == V(1.f), abs(y) == big));
-  return select(one, V(1.f), select(undefined, quietNaN<V>(), signed_));
+  return select(one, V(1.f), select(undefined, quietNaN<V>(), withSign));
 }
 
 #undef KOVAR_LN2_HIGH

@@ -26,7 +26,7 @@ struct PreprocessParams {
 
 /// Adam's learning rate of update number `step` (1 for the first one): bias correction applied, epsilon outside it.
 inline float adamLearningRate(double learningRate, double beta1, double beta2, std::uint64_t step) {
-  const double k = static_cast<double>(step);
+  const auto k = static_cast<double>(step);
   return static_cast<float>(learningRate * std::sqrt(1.0 - std::pow(beta2, k)) / (1.0 - std::pow(beta1, k)));
 }
 

@@ -21,14 +21,14 @@ struct RandomWords {
 template <class V>
 KOVAR_LANE RandomWords<V> randomWords(const RandomStream& stream, std::uint64_t firstBlock) {
   using B = BitsOf<V>;
-  const std::uint32_t first = static_cast<std::uint32_t>(firstBlock);
+  const auto first = static_cast<std::uint32_t>(firstBlock);
   B c0 = B(first);
 #if KOVAR_LANES_VECTOR
   if constexpr (!std::is_same_v<V, float>) c0 = B(hn::Iota(BitsTag(), first));
 #endif
   B c1 = B(stream.item), c2 = B(static_cast<std::uint32_t>(stream.sequence)),
     c3 = B(static_cast<std::uint32_t>(stream.sequence >> 32));
-  std::uint32_t key0 = static_cast<std::uint32_t>(stream.seed), key1 = static_cast<std::uint32_t>(stream.seed >> 32);
+  auto key0 = static_cast<std::uint32_t>(stream.seed), key1 = static_cast<std::uint32_t>(stream.seed >> 32);
   for (int round = 0; round < 10; ++round) {
     const B m0 = B(0xD2511F53u), m1 = B(0xCD9E8D57u);
     const B high0 = mulHigh(m0, c0), low0 = m0 * c0, high1 = mulHigh(m1, c2), low1 = m1 * c2;

@@ -29,6 +29,7 @@ struct MaxPool {
   /// tap.
   template <class V>
   KOVAR_LANE static MaskOf<V> better(V tap, V best) {
+    // NOLINTNEXTLINE(misc-redundant-expression): not NaN, in one comparison
     return either(tap > best, both(isNaN(best), tap == tap));
   }
 };

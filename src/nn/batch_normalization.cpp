@@ -67,7 +67,7 @@ Tensor throughActivation(Recorder& list, const FusedActivation* activation, floa
                          const Tensor& source, const Moments& m, const ChannelPair& values) {
   if (!activation) return g;
   const Tensor before = list.temporaryImage(prim::DType::F32, g.n(), g.h(), g.w(), g.c());
-  const Tensor h = list.temporaryImage(prim::DType::F32, g.n(), g.h(), g.w(), g.c());
+  Tensor h = list.temporaryImage(prim::DType::F32, g.n(), g.h(), g.w(), g.c());
   prim::Norm d;
   d.task = prim::NormTask::Apply;
   d.epsilon = epsilon;

@@ -32,7 +32,7 @@ Tensor perChannel(const rt::StorageRef& storage, const prim::View& image) {
 /// (source + inputBias) * inputScale, its absolute value where asked for.
 Tensor transformed(Recorder& list, const BinaryParts& p, const Tensor& src, bool absolute) {
   if (!p.inputScale && !absolute) return src;
-  const Tensor to = list.temporaryImage(prim::DType::F32, src.n(), src.h(), src.w(), src.c());
+  Tensor to = list.temporaryImage(prim::DType::F32, src.n(), src.h(), src.w(), src.c());
   prim::Elementwise ew;
   std::vector<rt::Operand> arguments{src.read()};
   ew.program.push(load(0, 0));
@@ -66,7 +66,7 @@ Tensor betaImage(Recorder& list, const BinaryParts& p, const Tensor& src, const 
   prim::Reduce mean;
   mean.kind = prim::ReduceKind::Mean;
   list.op(mean, {magnitudes.read(), means.write()});
-  const Tensor beta = list.temporary(prim::DType::F32, {src.n(), destination.h(), destination.w(), 1});
+  Tensor beta = list.temporary(prim::DType::F32, {src.n(), destination.h(), destination.w(), 1});
   prim::Pool average;
   average.kind = prim::PoolKind::Average;
   average.y = windows.y;
@@ -114,9 +114,9 @@ FusedNeuron afterSum(const BinaryParts& p, const Tensor* beta, const prim::View&
 
 /// As float32, which the counting of bits reads and writes.
 Tensor asFloat(Recorder& list, const Tensor& t, bool copy) {
-  if (t.view.dtype == prim::DType::F32) return t;
-  const Tensor to = list.temporaryImage(prim::DType::F32, t.n(), t.h(), t.w(), t.c());
-  if (copy) list.op(prim::Copy{}, {t.read(), to.write()});
+  const bool fits = t.view.dtype == prim::DType::F32;
+  Tensor to = fits ? t : list.temporaryImage(prim::DType::F32, t.n(), t.h(), t.w(), t.c());
+  if (copy && !fits) list.op(prim::Copy{}, {t.read(), to.write()});
   return to;
 }
 

@@ -29,6 +29,7 @@ std::vector<ConcatenationRecord::Part> partsOf(const std::vector<std::size_t>& c
 template <class Images>
 std::vector<std::size_t> channelsOf(const Images& images) {
   std::vector<std::size_t> channels;
+  channels.reserve(images.size());
   for (const auto& image : images) channels.push_back(image->featureChannels());
   return channels;
 }

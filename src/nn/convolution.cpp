@@ -134,6 +134,7 @@ Ref<CNNConvolutionGradientState> firstOf(const StateBatch& states) {
 
 std::vector<StateBatch> wrap(const std::vector<Ref<State>>& states) {
   std::vector<StateBatch> batches;
+  batches.reserve(states.size());
   for (const auto& s : states) batches.push_back(StateBatch{s});
   return batches;
 }

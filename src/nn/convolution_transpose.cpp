@@ -267,6 +267,7 @@ StateBatch coupledStates(const StateBatch& states) {
 
 std::vector<StateBatch> wrap(const std::vector<Ref<CNNConvolutionGradientState>>& states) {
   std::vector<StateBatch> batches;
+  batches.reserve(states.size());
   for (const auto& s : states) batches.push_back(StateBatch{s});
   return batches;
 }

@@ -80,7 +80,7 @@ namespace kovar::MPS {
 NNForwardLoss::NNForwardLoss(const Ref<MTL::Device>& device, const Ref<CNNLossDescriptor>& lossDescriptor)
     : CNNKernel(device) {
   if (!lossDescriptor) base::raise("NNForwardLoss: lossDescriptor is null");
-  CNNLoss(device, lossDescriptor);  // has the same rules
+  const CNNLoss rules(device, lossDescriptor);  // refuses the same descriptors
   descriptor_ = lossDescriptor->copy();
   scalars_ = nn::scalarsOf(*descriptor_);
 }
@@ -151,7 +151,7 @@ void NNForwardLoss::doEncode(nn::Call& call) {
 NNLossGradient::NNLossGradient(const Ref<MTL::Device>& device, const Ref<CNNLossDescriptor>& lossDescriptor)
     : CNNBinaryKernel(device) {
   if (!lossDescriptor) base::raise("NNLossGradient: lossDescriptor is null");
-  CNNLoss(device, lossDescriptor);  // has the same rules
+  const CNNLoss rules(device, lossDescriptor);  // refuses the same descriptors
   descriptor_ = lossDescriptor->copy();
   scalars_ = nn::scalarsOf(*descriptor_);
   isBackwards_ = true;

@@ -65,7 +65,7 @@ NNGramMatrixCalculation::NNGramMatrixCalculation(const Ref<MTL::Device>& device)
 
 Ref<ImageDescriptor> NNGramMatrixCalculation::doDestinationImageDescriptor(
     const std::vector<Ref<Image>>& sourceImages, const std::vector<Ref<State>>& sourceStates) {
-  const Ref<ImageDescriptor> d = CNNKernel::doDestinationImageDescriptor(sourceImages, sourceStates);
+  Ref<ImageDescriptor> d = CNNKernel::doDestinationImageDescriptor(sourceImages, sourceStates);
   sources_[0].offset.x = sources_[0].offset.y = 0;
   d->setWidth(d->featureChannels() - destinationFeatureChannelOffset_);
   d->setHeight(1);

@@ -28,7 +28,7 @@ Tensor together(Recorder& list, const std::vector<Tensor>& parts) {
   for (const Tensor& p : parts)
     for (int axis = 1; axis < 4; ++axis)
       dims[static_cast<std::size_t>(axis)] = std::max(dims[static_cast<std::size_t>(axis)], p.view.dim(axis));
-  const Tensor all = list.temporaryImage(prim::DType::F32, dims[0], dims[1], dims[2], dims[3]);
+  Tensor all = list.temporaryImage(prim::DType::F32, dims[0], dims[1], dims[2], dims[3]);
   for (std::size_t i = 0; i < parts.size(); ++i) {
     Tensor p = parts[i];
     for (std::size_t axis = 1; axis < 4; ++axis)
@@ -92,6 +92,7 @@ void LabelAccess::encode(Call& call, const std::string& where, const prim::Scala
   };
   const auto imagesOf = [&](Ref<Image> CNNLossLabels::*which) {
     std::vector<Ref<Image>> images;
+    images.reserve(labels.size());
     for (CNNLossLabels* l : labels) images.push_back(l->*which);
     return images;
   };

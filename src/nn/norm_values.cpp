@@ -133,7 +133,7 @@ Alignment Alignment::of(Call& call, const ForwardRecord* record) {
 Tensor Alignment::carryBack(Call& call, const Tensor& h) const {
   if (!translated) return h;
   const Tensor& d = call.destination;
-  const Tensor to = call.list.temporaryImage(prim::DType::F32, d.n(), d.h(), d.w(), d.c());
+  Tensor to = call.list.temporaryImage(prim::DType::F32, d.n(), d.h(), d.w(), d.c());
   prim::Copy back;
   back.direction = prim::Direction::Data;
   back.shift = {0, static_cast<std::int32_t>(record->offset.y), static_cast<std::int32_t>(record->offset.x), 0};

@@ -219,8 +219,8 @@ class StepEncoder {
       const Named<MPS::Vector> n{element.c_str(), (*vectors)[index]};
       check(n);
       if (n.object->length() < length)
-        refuse(element + " has " + std::to_string(n.object->length()) + " elements, the layer " +
-               std::to_string(length) + " " + what);
+        refuse(std::string(n.name) + " has " + std::to_string(n.object->length()) + " elements, the layer " +
+               std::to_string(length) + " " + p.name);
       u.states.push_back(vectorTensor(*n.object, length));
     }
     updates_.push_back(std::move(u));

@@ -56,7 +56,7 @@ std::size_t NNPad::doDestinationChannels(const std::vector<std::size_t>& used) {
 
 Ref<ImageDescriptor> NNPad::doDestinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
                                                          const std::vector<Ref<State>>& sourceStates) {
-  const Ref<ImageDescriptor> d = CNNKernel::doDestinationImageDescriptor(sourceImages, sourceStates);
+  Ref<ImageDescriptor> d = CNNKernel::doDestinationImageDescriptor(sourceImages, sourceStates);
   const Image& source = *sourceImages[0];
   d->setWidth(before_.x + source.width() + after_.x);
   d->setHeight(before_.y + source.height() + after_.y);

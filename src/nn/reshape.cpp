@@ -99,7 +99,7 @@ ImageBatch NNReshape::encodeBatch(const Ref<MTL::CommandBuffer>& commandBuffer, 
 
 Ref<ImageDescriptor> NNReshape::doDestinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
                                                              const std::vector<Ref<State>>& sourceStates) {
-  const Ref<ImageDescriptor> d = CNNKernel::doDestinationImageDescriptor(sourceImages, sourceStates);
+  Ref<ImageDescriptor> d = CNNKernel::doDestinationImageDescriptor(sourceImages, sourceStates);
   sources_[0].offset.x = sources_[0].offset.y = 0;
   const Image& source = *sourceImages[0];
   const MTL::Size size = shape_.value_or(MTL::Size{source.width(), source.height(), d->featureChannels()});

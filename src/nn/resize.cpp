@@ -42,7 +42,7 @@ NNResizeBilinear::NNResizeBilinear(const Ref<MTL::Device>& device, std::size_t r
 
 Ref<ImageDescriptor> NNResizeBilinear::doDestinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
                                                                     const std::vector<Ref<State>>& sourceStates) {
-  const Ref<ImageDescriptor> d = CNNKernel::doDestinationImageDescriptor(sourceImages, sourceStates);
+  Ref<ImageDescriptor> d = CNNKernel::doDestinationImageDescriptor(sourceImages, sourceStates);
   sources_[0].offset.x = sources_[0].offset.y = 0;
   d->setWidth(width_);
   d->setHeight(height_);
@@ -78,7 +78,7 @@ NNCropAndResizeBilinear::NNCropAndResizeBilinear(const Ref<MTL::Device>& device,
 
 Ref<ImageDescriptor> NNCropAndResizeBilinear::doDestinationImageDescriptor(
     const std::vector<Ref<Image>>& sourceImages, const std::vector<Ref<State>>& sourceStates) {
-  const Ref<ImageDescriptor> d = CNNKernel::doDestinationImageDescriptor(sourceImages, sourceStates);
+  Ref<ImageDescriptor> d = CNNKernel::doDestinationImageDescriptor(sourceImages, sourceStates);
   sources_[0].offset.x = sources_[0].offset.y = 0;
   d->setWidth(width_);
   d->setHeight(height_);
@@ -123,7 +123,7 @@ NNGridSample::NNGridSample(const Ref<MTL::Device>& device) : CNNBinaryKernel(dev
 
 Ref<ImageDescriptor> NNGridSample::doDestinationImageDescriptor(const std::vector<Ref<Image>>& sourceImages,
                                                                 const std::vector<Ref<State>>& sourceStates) {
-  const Ref<ImageDescriptor> d = CNNKernelBase::doDestinationImageDescriptor(sourceImages, sourceStates);
+  Ref<ImageDescriptor> d = CNNKernelBase::doDestinationImageDescriptor(sourceImages, sourceStates);
   sources_[0].offset.x = sources_[0].offset.y = 0;
   sources_[1].offset.x = sources_[1].offset.y = 0;
   d->setWidth(sourceImages[1]->width());

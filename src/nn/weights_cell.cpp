@@ -201,10 +201,10 @@ void WeightsCell::fold(Recorder& list, const WeightsVersion& v) const {
       view.strides[0] = 1;
       args.push_back(Tensor{storage, view}.read());
     }
-    for (std::uint8_t i = 0; i < args.size(); ++i) {
+    for (std::size_t i = 0; i < args.size(); ++i) {
       prim::EwStep s;
       s.op = prim::EwOp::Load;
-      s.dst = s.arg = i;
+      s.dst = s.arg = static_cast<std::uint8_t>(i);
       ew.program.push(s);
     }
     prim::EwStep s;
@@ -238,7 +238,7 @@ void WeightsCell::fold(Recorder& list, const WeightsVersion& v) const {
 }
 
 std::shared_ptr<WeightsVersion> WeightsCell::ownVersion(Recorder& list) const {
-  const auto v = current();
+  auto v = current();
   if (!v->shared) return v;
   // Another cell goes on with these values: from here on this one has its own. Whatever the predicates say.
   auto own = newVersion();
@@ -311,7 +311,8 @@ Ref<MPS::CNNConvolutionWeightsAndBiasesState> WeightsCell::exportState(const Ref
 
 std::shared_ptr<WeightsCell> WeightsCell::copyFor(const Ref<MTL::Device>& device, const char* who) const {
   Ref<MPS::CNNConvolutionDataSource> source = source_ ? source_->copy(device) : nullptr;
-  return copyFor(device, source ? std::move(source) : source_, who);
+  if (!source) source = source_;
+  return copyFor(device, std::move(source), who);
 }
 
 std::shared_ptr<WeightsCell> WeightsCell::copyFor(const Ref<MTL::Device>& device,

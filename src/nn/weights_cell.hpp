@@ -195,6 +195,7 @@ struct ConvolutionAccess {
     return Ref<K>(new K(std::move(cell)));
   }
   template <class K>
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): moved where the template is used
   static void setCell(K& kernel, std::shared_ptr<WeightsCell> cell) {
     kernel.cell_ = std::move(cell);
   }

@@ -6,7 +6,7 @@ namespace kovar::prim {
 
 std::uint64_t OpList::hash() const {
   std::uint64_t h = combine(ops.size(), storages.size());
-  for (const Op& op : ops) h = combine(combine(h, hashOf(op.prim)), static_cast<std::uint64_t>(op.predicates + 1));
+  for (const Op& op : ops) h = combine(combine(h, hashOf(op.prim)), static_cast<std::uint64_t>(op.predicates) + 1);
   for (const Arg& a : args)
     h = combine(combine(h, a.storage * 4ull + static_cast<std::uint64_t>(a.access)), hashOf(a.view));
   for (const StorageInfo& s : storages) h = combine(h, s.bytes * 4 + (s.temporary ? 2 : 0) + (s.promotable ? 1 : 0));

@@ -53,7 +53,7 @@ struct OpList {
     op.firstArg = static_cast<std::uint32_t>(args.size());
     op.argCount = static_cast<std::uint32_t>(opArgs.size());
     args.insert(args.end(), opArgs.begin(), opArgs.end());
-    ops.push_back(std::move(op));
+    ops.push_back(op);
   }
   /// Key of the whole list: everything but the scalars.
   std::uint64_t hash() const;

@@ -202,10 +202,10 @@ void CommandBufferState::run(QueueState& queue) {
   auto kept = std::make_shared<Started>(std::move(*started));
   prim::FenceRef fence = std::move(kept->fence);
   queue.completeLater(std::move(fence),
-                      [self = shared_from_this(), kept](base::Status status) { self->ended(std::move(status)); });
+                      [self = shared_from_this(), kept](const base::Status& status) { self->ended(status); });
 }
 
-void CommandBufferState::ended(base::Status result) {
+void CommandBufferState::ended(const base::Status& result) {
   if (!result.ok()) setError(result.failure().text);
   {
     std::scoped_lock lock(mutex_);

@@ -106,7 +106,7 @@ class CommandBufferState : public std::enable_shared_from_this<CommandBufferStat
   void setError(const std::string& text);
   void finish();
   base::Result<Started> execute(QueueState& queue);
-  void ended(base::Status result);
+  void ended(const base::Status& result);
 
   Ref<MTL::CommandQueue> handle_;  // a buffer retains its queue
   std::shared_ptr<QueueState> queue_;

@@ -82,8 +82,10 @@ class Registry {
 
   /// What a user sees, the best first: GPUs, then the processor.
   std::vector<std::string> names() const {
+    const int gpus = gpuCount();
     std::vector<std::string> all;
-    for (int gpu = 0; gpu < gpuCount(); ++gpu) all.push_back(gpu == 0 ? "cuda" : "cuda:" + std::to_string(gpu));
+    all.reserve(static_cast<std::size_t>(gpus) + 1);
+    for (int gpu = 0; gpu < gpus; ++gpu) all.push_back(gpu == 0 ? "cuda" : "cuda:" + std::to_string(gpu));
     all.emplace_back("cpu");
     return all;
   }

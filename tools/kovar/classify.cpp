@@ -27,8 +27,8 @@ Ref<MPS::NNGraph> networkIn(const std::string& path, const Ref<MTL::Device>& dev
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const std::string name = kDigitLayers[i].name;
     if (!file->contains(name + ".weight"))
-      base::raise("'" + path + "' holds no tensor " + name +
-                  ".weight; give a file that kovar train digits --save wrote");
+      base::raise(
+          fmt::format("'{}' holds no tensor {}.weight; give a file that kovar train digits --save wrote", path, name));
     layers[i] =
         std::make_shared<SafetensorsConvolutionWeights>(file, descriptorOf(kDigitLayers[i]), name + ".weight",
                                                         name + ".bias", SafetensorsConvolutionWeights::Layout::OHWI);

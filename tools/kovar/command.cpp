@@ -11,7 +11,7 @@ namespace kovar::tools {
 namespace {
 
 /// CLI11's texts may have several lines; ours have one.
-std::string oneLine(std::string text) {
+std::string oneLine(const std::string& text) {
   std::string line;
   for (char c : text) {
     if (c != '\n')

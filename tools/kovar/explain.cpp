@@ -28,7 +28,7 @@ struct ExplainOptions {
 
 /// A step, or a look at pictures, encoded and never committed.
 Ref<MTL::CommandBuffer> encoded(const ExplainOptions& o, const Ref<MTL::Device>& device) {
-  const auto commands = device->newCommandQueue()->commandBuffer();
+  auto commands = device->newCommandQueue()->commandBuffer();
   const DigitNetwork network(device, 1e-3f);
   const PictureBatch pictures(device, o.batch);
   if (o.inference) {

@@ -57,7 +57,7 @@ void packPixelTarget(const float* values, std::int64_t step, std::int64_t channe
   std::int64_t c = 0;
   if (step == 1)
     for (; c + 32 <= channels; c += 32)
-      *words++ = packWord(values + c, bias ? bias + c : nullptr, scale ? scale + c : nullptr);
+      *words++ = packWord(values + c, bias ? bias + c : nullptr, bias ? scale + c : nullptr);
   for (; c < channels; c += 32) {
     // The last channels, or such as lie apart: beyond them values whose bit is 0.
     HWY_ALIGN float v[32];

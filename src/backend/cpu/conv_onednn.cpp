@@ -139,8 +139,8 @@ FailureFlag::Reason runCall(const DnnlConv& plan, const Call& call, const Invoca
   const std::size_t scatterBytes = call.scatter ? static_cast<std::size_t>(imageFloats(to)) * sizeof(float) : 0;
   std::byte* scratch = threadScratch(vendorBytes + gatherBytes + scatterBytes);
   if (scratch == nullptr) return FailureFlag::kMemory;
-  const float* input = at<const float>(inv, fromArg, from);
-  float* output = at<float>(inv, toArg, to);
+  const auto* input = at<const float>(inv, fromArg, from);
+  auto* output = at<float>(inv, toArg, to);
   auto* gathered = reinterpret_cast<float*>(scratch + vendorBytes);
   auto* scattered = reinterpret_cast<float*>(scratch + vendorBytes + gatherBytes);
   if (call.gather) gatherImage(input, from, gathered);

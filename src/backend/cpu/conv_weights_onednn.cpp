@@ -161,7 +161,7 @@ Status prepareConvWeightsOnednnF32(const prim::Conv& desc, std::span<const View>
       const Block& block = conv->blocks.back();
       if (roundUp(packed.get_size(), 64) != block.stride) return Failure{"oneDNN wants several formats of the weights"};
       call.resultOffset = block.resultOffset + i % grid.batchParts * block.stride;
-      conv->calls.push_back(std::move(call));
+      conv->calls.push_back(call);
     }
   } catch (const dnnl::error& e) {
     return Failure{std::string("oneDNN: ") + e.what()};

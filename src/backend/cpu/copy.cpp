@@ -14,7 +14,6 @@
 namespace kovar::cpu {
 namespace {
 
-using prim::DType;
 using prim::Edge;
 using prim::EwOp;
 using prim::kOutside;

@@ -82,7 +82,7 @@ bool execute(const dnnl::primitive& primitive, std::initializer_list<DnnlArg> ar
 bool isReference(const char* implementation) { return std::strstr(implementation, "ref") != nullptr; }
 
 std::uint64_t hashOf(const dnnl::memory::desc& desc) {
-  std::uint64_t h = static_cast<std::uint64_t>(desc.get_data_type());
+  auto h = static_cast<std::uint64_t>(desc.get_data_type());
   for (const auto& list :
        {desc.get_dims(), desc.get_strides(), desc.get_padded_dims(), desc.get_inner_blks(), desc.get_inner_idxs()}) {
     h = prim::combine(h, list.size());

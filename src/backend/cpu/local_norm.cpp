@@ -63,7 +63,7 @@ namespace {
 
 /// The sum of `count` floats from p[i] on, for a vector of i.
 HWY_INLINE Floats windowSum(const float* p, std::int64_t count) {
-  Floats sum = m::load<Floats>(p);
+  auto sum = m::load<Floats>(p);
   for (std::int64_t k = 1; k < count; ++k) sum = sum + m::load<Floats>(p + k);
   return sum;
 }
@@ -184,7 +184,7 @@ void storePixels(const NormImage& v, std::byte* storage, std::int64_t n, std::in
 /// out[j] = sum of `count` floats `step` apart from in[j] on, for j in [0, n).
 HWY_INLINE void stridedSums(const float* in, std::int64_t count, std::int64_t step, std::int64_t n, float* out) {
   for (std::int64_t j = 0; j < n; j += kLanes) {
-    Floats sum = m::load<Floats>(in + j);
+    auto sum = m::load<Floats>(in + j);
     for (std::int64_t k = 1; k < count; ++k) sum = sum + m::load<Floats>(in + j + k * step);
     m::store(sum, out + j);
   }
@@ -201,7 +201,7 @@ void windowRow(const LocalNormPlan& plan, const LocalTile& tile, std::int64_t y,
   for (std::int64_t j = 0; j < n + (kx - 1) * channels; j += kLanes) {
     Floats sum(0.f);
     for (std::int64_t q = 0; q < ky; ++q) {
-      const Floats e = m::load<Floats>(tile.row(y + q) + j);
+      const auto e = m::load<Floats>(tile.row(y + q) + j);
       sum = contrast ? sum + e : m::fma(e, e, sum);
     }
     m::store(sum, column + j);
@@ -241,7 +241,7 @@ void localForward(const LocalNormPlan& plan, const prim::Invocation& inv, std::i
     windowRow(plan, tile, y, channels, length, column, mean, base);
     const float* centre = tile.row(y + ky / 2) + kx / 2 * channels;
     for (std::int64_t j = 0; j < length; j += kLanes) {
-      const Floats s = m::load<Floats>(centre + j);
+      const auto s = m::load<Floats>(centre + j);
       const Floats power = m::inversePower(m::load<Floats>(base + j), plan.power);
       m::store(d.kind == prim::LocalNormKind::Contrast ? m::contrast(s, m::load<Floats>(mean + j), power, p0, pm, ps)
                                                        : s * power,
@@ -280,8 +280,8 @@ void localGradient(const LocalNormPlan& plan, const prim::Invocation& inv, std::
     const float* centre = tile.row(t + ky / 2) + kx / 2 * channels;
     for (std::int64_t j = 0; j < length; j += kLanes) {
       const Floats b = m::load<Floats>(base + j), power = m::inversePower(b, plan.power);
-      const Floats g = m::load<Floats>(given.row(t) + j);
-      Floats s = m::load<Floats>(centre + j);
+      const auto g = m::load<Floats>(given.row(t) + j);
+      auto s = m::load<Floats>(centre + j);
       if (contrast) {
         s = s - p0 * m::load<Floats>(mean.row(t) + j);
         m::store(g * power * average, constant.row(t) + j);
@@ -296,7 +296,7 @@ void localGradient(const LocalNormPlan& plan, const prim::Invocation& inv, std::
     const float* source = tile.row(y + ky - 1) + (kx - 1) * channels;
     if (!contrast) {
       for (std::int64_t j = 0; j < written + (kx - 1) * channels; j += kLanes) {
-        Floats sum = m::load<Floats>(share.row(y) + j);
+        auto sum = m::load<Floats>(share.row(y) + j);
         for (std::int64_t q = 1; q < ky; ++q) sum = sum + m::load<Floats>(share.row(y + q) + j);
         m::store(sum, column + j);
       }
@@ -305,12 +305,12 @@ void localGradient(const LocalNormPlan& plan, const prim::Invocation& inv, std::
         m::store(m::fma(-m::load<Floats>(source + j), m::load<Floats>(base + j), m::load<Floats>(own + j)), result + j);
     } else {
       for (std::int64_t j = 0; j < written; j += kLanes) {
-        const Floats s = m::load<Floats>(source + j);
+        const auto s = m::load<Floats>(source + j);
         Floats sum(0.f);
         for (std::int64_t q = 0; q < ky; ++q)
           for (std::int64_t k = 0; k < kx; ++k) {
             const std::int64_t at = j + k * channels;
-            const Floats mu = m::load<Floats>(mean.row(y + q) + at);
+            const auto mu = m::load<Floats>(mean.row(y + q) + at);
             sum =
                 sum + m::fma(m::load<Floats>(share.row(y + q) + at), s - mu, m::load<Floats>(constant.row(y + q) + at));
           }

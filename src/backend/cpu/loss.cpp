@@ -215,6 +215,7 @@ std::vector<double> divisors(const LossPlan& plan, Context& context, const prim:
     std::fill(nonZero.begin(), nonZero.end(), all);
   }
   std::vector<double> result;
+  result.reserve(nonZero.size());
   for (const std::int64_t c : nonZero)
     result.push_back(static_cast<double>(
         maths::lossDivisor(plan.params.type, static_cast<maths::LossReductionType>(plan.desc.reduction), plan.width,

@@ -103,7 +103,7 @@ void normSums(const NormImage& gradient, const NormImage& source, std::byte* con
     row(p, 0, &g0, &x0);
     row(p + 1, 1, &g1, &x1);
     forVectors(channels, [&](std::int64_t c, std::int64_t part) HWY_ATTR {
-      const Floats mu = m::load<Floats>(mean + c);
+      const auto mu = m::load<Floats>(mean + c);
       const Floats a = loadLanes(g0 + c, part), b = loadLanes(g1 + c, part);
       const Floats both = m::fma(a, loadLanes(x0 + c, part) - mu, b * (loadLanes(x1 + c, part) - mu));
       m::store(m::load<Floats>(sumG + c) + (a + b), sumG + c);

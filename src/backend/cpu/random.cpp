@@ -132,7 +132,7 @@ void randomRow(const prim::Random& desc, const maths::RandomStream& stream, std:
     const bool normal = desc.kind == prim::RandomKind::Normal;
     const float* u = normal ? draw<true>(stream, first + begin, n, room) : draw<false>(stream, first + begin, n, room);
     for (std::int64_t i = 0; i < n; i += kLanes) {
-      const Floats v = m::load<Floats>(u + i);
+      const auto v = m::load<Floats>(u + i);
       m::store(normal ? m::scaleNormal(v, a, b, desc.minimum, desc.maximum) : m::scaleUniform(v, a, b), values + i);
     }
     storeRow(type, values, n, p + begin * step, step);

@@ -75,7 +75,7 @@ void combineRow(const float* x, std::int64_t n, bool first, std::uint32_t index,
       m::Bits where(index);
       if (!first) {
         // The partial result has room for whole vectors.
-        const Floats best = m::load<Floats>(out.value + i);
+        const auto best = m::load<Floats>(out.value + i);
         const auto better = beats<kKind>(v, best);
         result = m::select(better, v, best);
         where = m::select(better, where, m::loadBits<m::Bits>(out.index + i));
@@ -113,12 +113,12 @@ void combineRun(const float* x, std::int64_t n, bool first, std::uint32_t index,
     if (n >= 2 * kLanes) {
       // Each lane keeps the first of its own best values; then the lanes are compared, the lower index before the
       // higher.
-      Floats bests = m::load<Floats>(x);
+      auto bests = m::load<Floats>(x);
       m::Bits lane(hn::Iota(hn::ScalableTag<std::uint32_t>(), index));
       m::Bits places = lane;
       for (i = kLanes; i + kLanes <= n; i += kLanes) {
         lane = lane + m::Bits(static_cast<std::uint32_t>(kLanes));
-        const Floats v = m::load<Floats>(x + i);
+        const auto v = m::load<Floats>(x + i);
         const auto better = beats<kKind>(v, bests);
         bests = m::select(better, v, bests);
         places = m::select(better, lane, places);
@@ -242,15 +242,19 @@ void reduceBlock(const ReducePlan& plan, const std::byte* src, std::int64_t firs
   }
 }
 
-/// The partial results of one element, `step` apart, in order. Sums in double: there may be many blocks.
+/// The partial results of one element, from `at` on and `step` apart, in order. Sums in double: there may be many
+/// blocks. index: null unless the kind asks for it.
 template <ReduceKind kKind>
-float finishOf(const ReducePlan& plan, const float* value, const std::uint32_t* index, std::int64_t step) {
+float finishOf(const ReducePlan& plan, const float* value, const std::uint32_t* index, std::int64_t at,
+               std::int64_t step) {
+  value += at;
   if constexpr (isSum(kKind)) {
     double sum = 0;
     for (std::int64_t b = 0; b < plan.blocks; ++b) sum += static_cast<double>(value[b * step]);
     return static_cast<float>(sum);
   } else if constexpr (isArg(kKind)) {
     float best = value[0];
+    index += at;
     std::uint32_t where = index[0];
     for (std::int64_t b = 1; b < plan.blocks; ++b) {
       if (!beats<kKind>(value[b * step], best)) continue;
@@ -265,28 +269,27 @@ float finishOf(const ReducePlan& plan, const float* value, const std::uint32_t* 
   }
 }
 
-float finishOne(const ReducePlan& plan, const float* value, const std::uint32_t* index, std::int64_t step) {
+float finishOne(const ReducePlan& plan, const float* value, const std::uint32_t* index, std::int64_t at,
+                std::int64_t step) {
   switch (plan.desc.kind) {
     case ReduceKind::Sum:
     case ReduceKind::Mean:
-      return finishOf<ReduceKind::Sum>(plan, value, index, step);
+      return finishOf<ReduceKind::Sum>(plan, value, index, at, step);
     case ReduceKind::Min:
-      return finishOf<ReduceKind::Min>(plan, value, index, step);
+      return finishOf<ReduceKind::Min>(plan, value, index, at, step);
     case ReduceKind::Max:
-      return finishOf<ReduceKind::Max>(plan, value, index, step);
+      return finishOf<ReduceKind::Max>(plan, value, index, at, step);
     case ReduceKind::ArgMin:
-      return finishOf<ReduceKind::ArgMin>(plan, value, index, step);
+      return finishOf<ReduceKind::ArgMin>(plan, value, index, at, step);
     case ReduceKind::ArgMax:
-      return finishOf<ReduceKind::ArgMax>(plan, value, index, step);
+      return finishOf<ReduceKind::ArgMax>(plan, value, index, at, step);
   }
   return 0.f;
 }
 
 void finishRow(const ReducePlan& plan, const float* value, const std::uint32_t* index, std::int64_t elementStep,
                std::int64_t blockStep, std::int64_t n, float factor, float* out) {
-  for (std::int64_t i = 0; i < n; ++i)
-    out[i] = finishOne(plan, value + i * elementStep, index == nullptr ? nullptr : index + i * elementStep, blockStep) *
-             factor;
+  for (std::int64_t i = 0; i < n; ++i) out[i] = finishOne(plan, value, index, i * elementStep, blockStep) * factor;
 }
 
 }  // namespace

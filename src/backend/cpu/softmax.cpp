@@ -42,7 +42,7 @@ void softmaxGradientRow(const float* g, const float* y, float* out, std::int64_t
   Floats sum(0.f);
   std::int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
-    const Floats d = m::load<Floats>(g + i);
+    const auto d = m::load<Floats>(g + i);
     sum = log ? sum + d : m::fma(d, m::load<Floats>(y + i), sum);
   }
   if (i < n) {
@@ -51,7 +51,7 @@ void softmaxGradientRow(const float* g, const float* y, float* out, std::int64_t
   }
   const Floats total = sumOfLanes(sum);
   for (i = 0; i + kLanes <= n; i += kLanes) {
-    const Floats d = m::load<Floats>(g + i), v = m::load<Floats>(y + i);
+    const auto d = m::load<Floats>(g + i), v = m::load<Floats>(y + i);
     m::store(log ? m::logSoftmaxBwd(d, v, total) : m::softmaxBwd(d, v, total), out + i);
   }
   if (i < n) {
@@ -64,6 +64,8 @@ void softmaxRows(const SoftmaxRows& rows, std::byte* const* storage, std::int64_
   thread_local std::vector<float> buffers[3];
   const std::int64_t n = rows.length;
   const LoopAxis& inner = rows.loops.columns();
+  const bool forward = rows.desc.direction == prim::Direction::Forward;
+  const std::size_t views = forward ? 2 : 3, last = views - 1;
   auto at = rows.loops.position(begin, rows.loops.rank);
   for (std::int64_t i = begin, next = begin % inner.count; i < end; ++i, ++next) {
     if (next == inner.count) {
@@ -71,7 +73,7 @@ void softmaxRows(const SoftmaxRows& rows, std::byte* const* storage, std::int64_
       next = 0;
     }
     float* row[3] = {};
-    for (std::size_t v = 0; v < rows.views; ++v) {
+    for (std::size_t v = 0; v < views; ++v) {
       std::byte* p = storage[v] + at[v];
       if (isFloatRun(rows.types[v], rows.step[v])) {
         row[v] = reinterpret_cast<float*>(p);
@@ -79,16 +81,15 @@ void softmaxRows(const SoftmaxRows& rows, std::byte* const* storage, std::int64_
       }
       buffers[v].resize(static_cast<std::size_t>(n));
       row[v] = buffers[v].data();
-      if (v + 1 < rows.views) loadRow(rows.types[v], p, rows.step[v], n, row[v]);
+      if (v < last) loadRow(rows.types[v], p, rows.step[v], n, row[v]);
     }
-    const std::size_t last = rows.views - 1;
-    if (rows.desc.direction == prim::Direction::Forward)
+    if (forward)
       softmaxRow(row[0], row[1], n, rows.desc.log);
     else
       softmaxGradientRow(row[0], row[1], row[2], n, rows.desc.log);
     if (!isFloatRun(rows.types[last], rows.step[last]))
       storeRow(rows.types[last], row[last], n, storage[last] + at[last], rows.step[last]);
-    for (std::size_t v = 0; v < rows.views; ++v) at[v] += inner.step[v];
+    for (std::size_t v = 0; v < views; ++v) at[v] += inner.step[v];
   }
 }
 

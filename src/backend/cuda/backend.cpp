@@ -146,7 +146,7 @@ class EventFence final : public prim::Fence {
   }
   Status wait() override {
     KOVAR_TRY(check(cudaSetDevice(ordinal_), "choosing the device"));
-    const Status status = check(cudaEventSynchronize(event_), "running a command buffer");
+    Status status = check(cudaEventSynchronize(event_), "running a command buffer");
     mirror_->forget();
     return status;
   }
@@ -211,7 +211,7 @@ class CudaBackend final : public prim::Backend, public Device {
     KOVAR_TRY(use());
     KOVAR_TRY(check(cudaMemcpyAsync(dst.data() + offset, src, bytes, cudaMemcpyHostToDevice, side_.get()),
                     "copy to the device"));
-    const Status status = check(cudaStreamSynchronize(side_.get()), "copy to the device");
+    Status status = check(cudaStreamSynchronize(side_.get()), "copy to the device");
     mirror_->forget();
     return status;
   }
@@ -289,7 +289,7 @@ class CudaBackend final : public prim::Backend, public Device {
 
   Status synchronize(prim::Stream& stream) override {
     KOVAR_TRY(use());
-    const Status status = check(cudaStreamSynchronize(rawStream(stream)), "running a command buffer");
+    Status status = check(cudaStreamSynchronize(rawStream(stream)), "running a command buffer");
     mirror_->forget();
     return status;
   }

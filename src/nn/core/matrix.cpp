@@ -35,6 +35,7 @@ void check(const MatrixDescriptor& d) {
                 std::to_string(d.columns()) + " columns of " + std::to_string(element) +
                 " bytes; it must be at least a row and a multiple of the element");
   const std::size_t least = base::boundedProduct(d.rows(), d.rowBytes());
+  // NOLINTNEXTLINE(clang-analyzer-core.DivideZero): rowBytes is at least a row, which is not empty
   if (d.matrices() > 1 && (d.matrixBytes() < least || d.matrixBytes() % d.rowBytes() != 0))
     base::raise("MatrixDescriptor: matrixBytes is " + std::to_string(d.matrixBytes()) +
                 "; it must be a multiple of rowBytes, at least " + std::to_string(least));

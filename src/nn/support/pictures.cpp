@@ -106,7 +106,7 @@ Ref<MPS::Image> readPicture(const Ref<MTL::Device>& device, const std::string& p
   std::vector<std::byte> elements(picture.pixels.size() * bytesOf(format));
   for (std::size_t i = 0; i < picture.pixels.size(); ++i)
     store(elements.data() + i * bytesOf(format), format, picture.pixels[i]);
-  const auto image = std::make_shared<MPS::Image>(
+  auto image = std::make_shared<MPS::Image>(
       device, MPS::ImageDescriptor::imageDescriptor(format, static_cast<std::size_t>(picture.width),
                                                     static_cast<std::size_t>(picture.height),
                                                     static_cast<std::size_t>(picture.channels)));

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <iterator>
 
 #include "runtime/passes/passes.hpp"
 
@@ -20,9 +19,9 @@ void dropDead(prim::OpList& list) {
     if (!stays) continue;
     for (const prim::Arg& a : args)
       if (prim::reads(a.access)) wanted[a.storage] = true;
-    kept.push_back(std::move(*op));
+    kept.push_back(*op);
   }
-  list.ops.assign(std::make_move_iterator(kept.rbegin()), std::make_move_iterator(kept.rend()));
+  list.ops.assign(kept.rbegin(), kept.rend());
 }
 
 }  // namespace kovar::rt

@@ -73,7 +73,7 @@ void elideCopies(prim::OpList& list) {
   }
   std::size_t kept = 0;
   for (std::size_t i = 0; i < list.ops.size(); ++i)
-    if (!drop[i]) list.ops[kept++] = std::move(list.ops[i]);
+    if (!drop[i]) list.ops[kept++] = list.ops[i];
   list.ops.resize(kept);
 }
 

@@ -49,7 +49,7 @@ class Fuser {
       }
     std::size_t kept = 0;
     for (std::size_t i = 0; i < list_.ops.size(); ++i)
-      if (!drop_[i]) list_.ops[kept++] = std::move(list_.ops[i]);
+      if (!drop_[i]) list_.ops[kept++] = list_.ops[i];
     list_.ops.resize(kept);
   }
 
@@ -148,7 +148,7 @@ class Fuser {
     op.firstArg = static_cast<std::uint32_t>(list_.args.size());
     op.argCount = static_cast<std::uint32_t>(all.size());
     list_.args.insert(list_.args.end(), all.begin(), all.end());
-    list_.ops[producer] = std::move(op);
+    list_.ops[producer] = op;
     drop_[reader] = true;
     return true;
   }

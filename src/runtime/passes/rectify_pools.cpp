@@ -72,7 +72,7 @@ class Rectify {
     }
     std::size_t kept = 0;
     for (std::size_t i = 0; i < list_.ops.size(); ++i)
-      if (!drop_[i]) list_.ops[kept++] = std::move(list_.ops[i]);
+      if (!drop_[i]) list_.ops[kept++] = list_.ops[i];
     list_.ops.resize(kept);
   }
 

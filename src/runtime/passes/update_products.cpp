@@ -70,13 +70,13 @@ void updateInProducts(prim::OpList& list) {
     op.firstArg = static_cast<std::uint32_t>(list.args.size());
     op.argCount = static_cast<std::uint32_t>(args.size());
     list.args.insert(list.args.end(), args.begin(), args.end());
-    list.ops[i] = std::move(op);
+    list.ops[i] = op;
     list.ops[*reader].argCount = 0;
     drop[*reader] = true;
   }
   std::size_t kept = 0;
   for (std::size_t i = 0; i < list.ops.size(); ++i)
-    if (!drop[i]) list.ops[kept++] = std::move(list.ops[i]);
+    if (!drop[i]) list.ops[kept++] = list.ops[i];
   list.ops.resize(kept);
 }
 

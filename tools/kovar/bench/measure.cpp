@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 
 namespace kovar::tools {
 namespace {
@@ -14,7 +15,7 @@ double now() { return std::chrono::duration<double>(std::chrono::steady_clock::n
 /// The value below which this part of the sorted values lies.
 double quantile(const std::vector<double>& sorted, double part) {
   if (sorted.empty()) return 0;
-  return sorted[static_cast<std::size_t>(part * static_cast<double>(sorted.size() - 1) + 0.5)];
+  return sorted[static_cast<std::size_t>(std::lround(part * static_cast<double>(sorted.size() - 1)))];
 }
 
 double median(std::vector<double> values) {

@@ -130,6 +130,7 @@ void loadRun(const std::string& path, const DigitNetwork& network) {
   const Safetensors file = open(path);
   const std::vector<Entry> entries = entriesOf(network);
   std::vector<std::vector<float>> values;
+  values.reserve(entries.size());
   for (const Entry& e : entries) values.push_back(base::unwrap(file.floats(e.name, e.shape)));
   for (std::size_t i = 0; i < entries.size(); ++i) std::ranges::copy(values[i], entries[i].values.begin());
 }

@@ -93,15 +93,14 @@ Ref<MPS::NNGraph> makeTrainingGraph(const Ref<MTL::Device>& device, const DigitN
   descriptor->setNumberOfClasses(kDigits);
   const auto loss = MPS::CNNLossNode::create(logits, descriptor);
   const auto last = loss->trainingGraph(nullptr, nullptr);
-  const auto graph = MPS::NNGraph::graph(device, last.front()->resultImage(), false);
+  auto graph = MPS::NNGraph::graph(device, last.front()->resultImage(), false);
   graph->setFormat(MPS::ImageFeatureChannelFormat::Float32);
   return graph;
 }
 
 Ref<MPS::NNGraph> makeInferenceGraph(const Ref<MTL::Device>& device, const Sources& weights) {
   const auto logits = MPS::CNNFullyConnectedNode::create(features(weights), weights[3]);
-  const auto graph =
-      MPS::NNGraph::graph(device, MPS::CNNSoftMaxNode::create(logits->resultImage())->resultImage(), true);
+  auto graph = MPS::NNGraph::graph(device, MPS::CNNSoftMaxNode::create(logits->resultImage())->resultImage(), true);
   graph->setFormat(MPS::ImageFeatureChannelFormat::Float32);
   return graph;
 }

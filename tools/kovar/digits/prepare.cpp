@@ -12,12 +12,15 @@ using base::io::Picture;
 
 constexpr int kInk = 20;  ///< the longer side of the ink, as in MNIST
 
-/// The mean of the outermost pixels.
+/// A digit without ink.
+Picture empty() { return {kDigitSide, kDigitSide, 1, base::io::Bytes(std::size_t{kDigitSide} * kDigitSide)}; }
+
+/// The mean of the outermost pixels; there must be some.
 int border(const Picture& p) {
   std::int64_t sum = 0, count = 0;
   for (int y = 0; y < p.height; ++y)
     for (int x = 0; x < p.width; x += y == 0 || y == p.height - 1 ? 1 : std::max(1, p.width - 1)) {
-      sum += p.pixels[static_cast<std::size_t>(y * p.width + x)];
+      sum += p.pixels[p.index(x, y)];
       ++count;
     }
   return static_cast<int>(sum / count);
@@ -42,7 +45,7 @@ Box inkOf(const Picture& p) {
   for (int y = 0; y < p.height; ++y)
     for (int x = 0; x < p.width; ++x) {
       // Half of the full ink: speckles of a scan do not widen the box.
-      if (p.pixels[static_cast<std::size_t>(y * p.width + x)] < 64) continue;
+      if (p.pixels[p.index(x, y)] < 64) continue;
       box = {std::min(box.left, x), std::min(box.top, y), std::max(box.right, x + 1), std::max(box.bottom, y + 1)};
     }
   return box;
@@ -62,7 +65,7 @@ Picture centred(const Picture& ink) {
   double sum = 0, sumX = 0, sumY = 0;
   for (int y = 0; y < ink.height; ++y)
     for (int x = 0; x < ink.width; ++x) {
-      const double v = ink.pixels[static_cast<std::size_t>(y * ink.width + x)];
+      const double v = ink.pixels[ink.index(x, y)];
       sum += v;
       sumX += v * (x + 0.5);
       sumY += v * (y + 0.5);
@@ -73,7 +76,7 @@ Picture centred(const Picture& ink) {
     return std::clamp(static_cast<int>(std::lround(kDigitSide / 2.0 - centre)), 0, kDigitSide - size);
   };
   const int left = place(sumX, ink.width), top = place(sumY, ink.height);
-  Picture digit{kDigitSide, kDigitSide, 1, base::io::Bytes(std::size_t{kDigitSide} * kDigitSide)};
+  Picture digit = empty();
   for (int y = 0; y < ink.height; ++y)
     std::copy_n(ink.pixels.begin() + y * ink.width, ink.width, digit.pixels.begin() + (top + y) * kDigitSide + left);
   return digit;
@@ -83,6 +86,7 @@ Picture centred(const Picture& ink) {
 
 Picture prepareDigit(const Picture& picture) {
   Picture gray = base::io::toGray(picture);
+  if (gray.width < 1 || gray.height < 1) return empty();
   int background = border(gray);
   if (gray.width == kDigitSide && gray.height == kDigitSide && background < 8) return gray;
   std::int64_t sum = 0;
@@ -93,7 +97,7 @@ Picture prepareDigit(const Picture& picture) {
   }
   stretch(gray, background);
   const Box box = inkOf(gray);
-  if (box.left >= box.right) return {kDigitSide, kDigitSide, 1, base::io::Bytes(std::size_t{kDigitSide} * kDigitSide)};
+  if (box.left >= box.right) return empty();
   const Picture ink = cut(gray, box);
   const double scale = static_cast<double>(kInk) / std::max(ink.width, ink.height);
   const auto side = [&](int length) { return std::clamp(static_cast<int>(std::lround(length * scale)), 1, kInk); };

@@ -57,7 +57,7 @@ class Studio {
   }
   Ref<MPS::CNNConvolution> convolution(const Descriptor& d, std::vector<float> weights,
                                        std::vector<float> biases = {}) {
-    const auto kernel = std::make_shared<MPS::CNNConvolution>(
+    auto kernel = std::make_shared<MPS::CNNConvolution>(
         device_, std::make_shared<ConvolutionWeights>(d, std::move(weights), std::move(biases)));
     kernel->setEdgeMode(ImageEdgeMode::Clamp);
     return kernel;
@@ -175,7 +175,7 @@ Pixels Studio::halftone() {
   // A pixel of the small picture becomes the block of kSide x kSide that begins at kSide times its place.
   stamp.setKernelOffsetX(kBegin);
   stamp.setKernelOffsetY(kBegin);
-  const Pixels stamped = image(width_, height_, kColours);
+  Pixels stamped = image(width_, height_, kColours);
   stamp.encode(commands_, shrunk(picture_, kSide), stamped);
   return stamped;
 }

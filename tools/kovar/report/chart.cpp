@@ -113,23 +113,23 @@ std::string label(double value, ChartScale scale) {
 }
 
 std::string grid(const Axes& axes) {
-  std::string out = "<g class=\"grid\">";
-  std::string labels = "<g class=\"ticks\">";
+  std::string out = R"(<g class="grid">)";
+  std::string labels = R"(<g class="ticks">)";
   for (const double tick : valueTicks(axes)) {
     const double y = axes.down(tick);
-    out += fmt::format("<line x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\"/>", kLeft, y, kWidth - kRight, y);
-    labels += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>", kLeft - 8, y + 4,
+    out += fmt::format(R"(<line x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>)", kLeft, y, kWidth - kRight, y);
+    labels += fmt::format(R"(<text x="{:.1f}" y="{:.1f}" text-anchor="end">{}</text>)", kLeft - 8, y + 4,
                           label(tick, axes.scale));
   }
   const double foot = kHeight - kBottom;
   for (const double tick : linearTicks(axes.x.low, axes.x.high, 5)) {
     const double x = axes.across(tick);
-    out += fmt::format("<line x1=\"{0:.1f}\" y1=\"{1:.1f}\" x2=\"{0:.1f}\" y2=\"{2:.1f}\"/>", x, foot, foot + 5);
-    labels += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>", x, foot + 18,
+    out += fmt::format(R"(<line x1="{0:.1f}" y1="{1:.1f}" x2="{0:.1f}" y2="{2:.1f}"/>)", x, foot, foot + 5);
+    labels += fmt::format(R"(<text x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>)", x, foot + 18,
                           fmt::format("{:.10g}", tick));
   }
   labels +=
-      fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">step</text></g>", kWidth - kRight, kHeight - 4);
+      fmt::format(R"(<text x="{:.1f}" y="{:.1f}" text-anchor="end">step</text></g>)", kWidth - kRight, kHeight - 4);
   return out + "</g>" + labels;
 }
 
@@ -139,9 +139,9 @@ std::string bandPath(const std::vector<ChartBand>& band, const Axes& axes) {
   for (const ChartBand& range : band) {
     if (!axes.shows(range.step, range.low) || !axes.shows(range.step, range.high)) continue;
     above += fmt::format("{}{:.1f} {:.1f}", above.empty() ? "M" : "L", axes.across(range.step), axes.down(range.high));
-    below = fmt::format("L{:.1f} {:.1f}", axes.across(range.step), axes.down(range.low)) + below;
+    below.insert(0, fmt::format("L{:.1f} {:.1f}", axes.across(range.step), axes.down(range.low)));
   }
-  return above.empty() ? "" : "<path class=\"band\" d=\"" + above + below + "Z\"/>";
+  return above.empty() ? "" : fmt::format(R"(<path class="band" d="{}{}Z"/>)", above, below);
 }
 
 std::string linePath(const ChartLine& line, const Axes& axes) {
@@ -152,10 +152,9 @@ std::string linePath(const ChartLine& line, const Axes& axes) {
     const double x = axes.across(point.step);
     const double y = axes.down(point.value);
     path += fmt::format("{}{:.1f} {:.1f}", path.empty() ? "M" : "L", x, y);
-    if (line.dots)
-      dots += fmt::format("<circle class=\"{}\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3.5\"/>", line.style, x, y);
+    if (line.dots) dots += fmt::format(R"(<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="3.5"/>)", line.style, x, y);
   }
-  return path.empty() ? "" : fmt::format("<path class=\"line {}\" d=\"{}\"/>{}", line.style, path, dots);
+  return path.empty() ? "" : fmt::format(R"(<path class="line {}" d="{}"/>{})", line.style, path, dots);
 }
 
 }  // namespace
@@ -179,7 +178,8 @@ std::vector<double> logarithmicTicks(double low, double high) {
   if (!(low > 0) || !(high > low) || !std::isfinite(high)) return {};
   const bool wide = high / low > 1000;
   std::vector<double> ticks;
-  for (double power = std::floor(std::log10(low)); power <= std::ceil(std::log10(high)); ++power) {
+  const int last = static_cast<int>(std::ceil(std::log10(high)));
+  for (int power = static_cast<int>(std::floor(std::log10(low))); power <= last; ++power) {
     for (const double factor : {1.0, 2.0, 5.0}) {
       const double tick = factor * std::pow(10.0, power);
       if (tick >= low * (1 - 1e-9) && tick <= high * (1 + 1e-9) && (factor == 1 || !wide)) ticks.push_back(tick);
@@ -199,13 +199,13 @@ std::vector<double> ninesTicks(double low, double high) {
 std::string chartElement(const Chart& chart) {
   const Axes axes = axesOf(chart);
   if (axes.x.empty()) return "";
-  std::string out = fmt::format("<svg class=\"chart\" viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">", kWidth,
+  std::string out = fmt::format(R"(<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">)", kWidth,
                                 kHeight, escaped(chart.title));
   out += grid(axes) + bandPath(chart.band, axes);
   for (const ChartLine& line : chart.lines) out += linePath(line, axes);
   out += "</svg>\n<p class=\"legend\">";
   for (const ChartLine& line : chart.lines) {
-    if (!line.points.empty()) out += fmt::format("<span class=\"key {}\"></span>{} ", line.style, escaped(line.name));
+    if (!line.points.empty()) out += fmt::format(R"(<span class="key {}"></span>{} )", line.style, escaped(line.name));
   }
   return out + "</p>\n";
 }

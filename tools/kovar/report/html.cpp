@@ -110,10 +110,10 @@ std::string base64(const base::io::Bytes& bytes) {
 
 std::string pictureElement(const base::io::Picture& picture, int width, std::string_view description) {
   const base::Result<base::io::Bytes> png = base::io::encodePng(picture);
-  if (!png.ok()) return fmt::format("<span class=\"empty\" style=\"width:{0}px;height:{0}px\"></span>", width);
+  if (!png.ok()) return fmt::format(R"(<span class="empty" style="width:{0}px;height:{0}px"></span>)", width);
   const int height = static_cast<int>(std::lround(static_cast<double>(width) * picture.height / picture.width));
-  return fmt::format("<img class=\"pixels\" width=\"{}\" height=\"{}\" alt=\"{}\" src=\"data:image/png;base64,{}\">",
-                     width, height, escaped(description), base64(*png));
+  return fmt::format(R"(<img class="pixels" width="{}" height="{}" alt="{}" src="data:image/png;base64,{}">)", width,
+                     height, escaped(description), base64(*png));
 }
 
 }  // namespace kovar::tools

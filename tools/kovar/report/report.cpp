@@ -90,10 +90,10 @@ std::string confusionSection(const TrainingReport& report) {
     }
   }
   std::string out = "<table class=\"matrix\">\n<tr><th></th>";
-  for (const std::string& name : report.classes) out += fmt::format("<th scope=\"col\">{}</th>", escaped(name));
+  for (const std::string& name : report.classes) out += fmt::format(R"(<th scope="col">{}</th>)", escaped(name));
   out += "<th></th></tr>\n";
   for (std::size_t truth = 0; truth < n; ++truth) {
-    out += fmt::format("<tr><th scope=\"row\">{}</th>", escaped(report.classes[truth]));
+    out += fmt::format(R"(<tr><th scope="row">{}</th>)", escaped(report.classes[truth]));
     std::int64_t all = 0;
     for (std::size_t said = 0; said < n; ++said) {
       const std::int64_t value = count(truth, said);
@@ -105,7 +105,7 @@ std::string confusionSection(const TrainingReport& report) {
       }
       // Errors are few: their colour grows with the root, so that a single one can still be seen.
       const double share = static_cast<double>(value) / static_cast<double>(right ? mostRight : mostWrong);
-      out += fmt::format("<td class=\"{}\" style=\"--heat:{:.2f}\" title=\"{} pictures of {} called {}\">{}</td>",
+      out += fmt::format(R"(<td class="{}" style="--heat:{:.2f}" title="{} pictures of {} called {}">{}</td>)",
                          right ? "right" : "wrong", right ? 0.55 * share : 0.1 + 0.65 * std::sqrt(share), value,
                          escaped(report.classes[truth]), escaped(report.classes[said]), value);
     }
@@ -227,7 +227,10 @@ std::vector<base::io::Picture> filterPictures(const std::vector<float>& weights,
     return {};
   }
   std::vector<double> means;
-  for (std::size_t at = 0; at < static_cast<std::size_t>(count * height * width); ++at) {
+  const std::size_t pixels =
+      static_cast<std::size_t>(count) * static_cast<std::size_t>(height) * static_cast<std::size_t>(width);
+  means.reserve(pixels);
+  for (std::size_t at = 0; at < pixels; ++at) {
     double sum = 0;
     for (std::size_t c = 0; c < static_cast<std::size_t>(channels); ++c) {
       sum += weights[at * static_cast<std::size_t>(channels) + c];

@@ -46,7 +46,10 @@ class Batch {
     if (list_ && list_->handedOut) list_ = std::make_shared<List>(list_->items);
   }
   Batch(Batch&& other) noexcept = default;
-  Batch& operator=(const Batch& other) { return *this = Batch(other); }
+  Batch& operator=(const Batch& other) {
+    if (this != &other) list_ = Batch(other).list_;
+    return *this;
+  }
   Batch& operator=(Batch&& other) noexcept = default;
   ~Batch() = default;
 

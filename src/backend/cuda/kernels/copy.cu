@@ -53,7 +53,7 @@ __device__ void placeOf(std::int64_t i, const std::int64_t (&dims)[4], std::int6
 
 __global__ void __launch_bounds__(kBlockThreads) shiftKernel(const __grid_constant__ ShiftParams p) {
   const std::int64_t count = p.dstDims[0] * p.dstDims[1] * p.dstDims[2] * p.dstDims[3];
-  const std::int64_t size = static_cast<std::int64_t>(prim::sizeOf(p.src.type));
+  const auto size = static_cast<std::int64_t>(prim::sizeOf(p.src.type));
   const bool raw = p.src.type == p.dst.type;
   for (std::int64_t i = globalThread(); i < count; i += globalThreads()) {
     std::int64_t at[4];

@@ -11,7 +11,6 @@ namespace kovar::cuda {
 namespace {
 
 using maths::Moments;
-using prim::NormTask;
 
 /// Values that are added up in float before they join a sum in double precision.
 constexpr int kRun = 64;
