@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <iterator>
 #include <stdexcept>
 
 #include "clients/client_case.hpp"
@@ -139,7 +140,7 @@ TEST(HostWork, MovesBuffers) {
     std::memcpy(out[0].data(), in[0].data(), in[0].channels);
   });
   run(commands);
-  EXPECT_EQ(std::memcmp(to->contents(), values, sizeof(values)), 0);
+  EXPECT_TRUE(std::equal(std::begin(values), std::end(values), static_cast<const float*>(to->contents())));
 }
 
 TEST(HostWork, AFaultBecomesTheErrorAndStopsTheRest) {

@@ -79,7 +79,7 @@ TEST(BinaryConvConformance, RandomProblems) {
     const DeviceCase device(d, args);
     c.text = device.text();
     for (const auto& [kind, name] : devices.implementations(device)) {
-      const bool took = device.run(kind, name, [&](const std::vector<std::vector<float>>& got) {
+      const bool took = device.run(kind, name, [&, &name = name](const std::vector<std::vector<float>>& got) {
         ASSERT_EQ(got[out].size(), wanted.size());
         for (size_t i = 0; i < wanted.size(); ++i)
           ASSERT_EQ(static_cast<double>(got[out][i]), wanted[i]) << name << " " << i;

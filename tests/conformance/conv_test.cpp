@@ -114,7 +114,7 @@ oracle::Result onTiles(const Problem& p, oracle::Result r, const Tensor& source,
                        const std::vector<double>& bias) {
   const bool forward = p.desc.direction == Direction::Forward;
   const auto taps = static_cast<size_t>(p.desc.y.kernel) * static_cast<size_t>(p.desc.x.kernel);
-  const size_t ci = static_cast<size_t>(p.ci);
+  const auto ci = static_cast<size_t>(p.ci);
   if (p.desc.groups != 1) return r;
   const auto largestWeight = [&](size_t o, size_t i) {
     double most = 0;
@@ -174,8 +174,8 @@ std::vector<float> clampedTo(DType t, std::vector<double>& expected) {
 }
 
 double workOf(const Problem& p) {
-  return static_cast<double>(p.n * p.hd * p.wd * p.co) * static_cast<double>(p.ci / p.desc.groups) * p.desc.y.kernel *
-         p.desc.x.kernel;
+  return static_cast<double>(p.n * p.hd * p.wd * p.co) *
+         (static_cast<double>(p.ci) / static_cast<double>(p.desc.groups)) * p.desc.y.kernel * p.desc.x.kernel;
 }
 
 /// Narrow multiplications: TF32 or float16 operands and a result rounded before its program, at most.
@@ -232,7 +232,7 @@ void runResult(const Problem& p, Case& c, const Devices& devices, std::map<std::
   c.text = device.text();
   for (const auto& [kind, name] : devices.implementations(device, workOf(p))) {
     const bool onTile = onTiles(name);
-    const bool took = device.run(kind, name, [&](const std::vector<std::vector<float>>& got) {
+    const bool took = device.run(kind, name, [&, &name = name](const std::vector<std::vector<float>>& got) {
       const oracle::Result& wanted = onTile ? tiled : expected;
       Compare how;
       how.tolerance = {onTile ? kTileTolerance : toleranceOf(p), 1e-37};
@@ -274,7 +274,7 @@ void runWeights(const Problem& p, Case& c, const Devices& devices, std::map<std:
   c.text = device.text();
   for (const auto& [kind, name] : devices.implementations(device, 64 * workOf(p))) {
     const bool onTile = onTiles(name);
-    const bool took = device.run(kind, name, [&](const std::vector<std::vector<float>>& got) {
+    const bool took = device.run(kind, name, [&, &name = name](const std::vector<std::vector<float>>& got) {
       Compare how;
       how.maxZeroShare = 1.0;
       how.tolerance = {onTile ? kTileTolerance : toleranceOf(p), 1e-37};

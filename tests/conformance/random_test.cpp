@@ -153,7 +153,7 @@ TEST(RandomConformance, Matrices) {
     const DType t = r.pick({DType::F32, DType::F16});
     std::vector<double> expected, magnitude;
     for (std::int64_t e = 0; e < productOf(dims); ++e) {
-      const double a = static_cast<double>(scalars.f[0]), b = static_cast<double>(scalars.f[1]);
+      const auto a = static_cast<double>(scalars.f[0]), b = static_cast<double>(scalars.f[1]);
       if (desc.kind == RandomKind::Uniform) {
         expected.push_back(a + uniformAt(scalars, e) * (b - a));
         magnitude.push_back(std::fabs(a) + std::fabs(b));

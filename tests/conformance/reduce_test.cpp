@@ -35,7 +35,7 @@ Expected reduce(const prim::Reduce& desc, const Dims& src, const Dims& dst, cons
       if (std::isnan(t[k]) || !(std::isnan(best) || (least ? t[k] < best : t[k] > best))) continue;
       best = t[k], at = k;
     }
-    const double s = static_cast<double>(desc.scale), n = static_cast<double>(t.size());
+    const auto s = static_cast<double>(desc.scale), n = static_cast<double>(t.size());
     switch (desc.kind) {
       case ReduceKind::Sum:
         e.value.push_back(sum * s), e.magnitude.push_back(size * std::fabs(s));
@@ -125,7 +125,7 @@ TEST(ReduceConformance, FirstOfEqualsAndNaN) {
         std::vector<double> flat;
         for (const auto& row : rows) flat.insert(flat.end(), row.begin(), row.end());
         const DeviceCase device(prim::Reduce{kind}, {{src, flat}, {dst, std::vector<double>(4, 9), true}});
-        runEverywhere(devices, c, device, [&](const std::vector<std::vector<float>>& got) {
+        runEverywhere(devices, c, device, [&, &kind = kind, &values = values](const auto& got) {
           EXPECT_TRUE(holds(got[1], DType::F32, values, std::vector<double>(4, 1), {0.0, 1e-37}))
               << "kind " << static_cast<int>(kind);
         });

@@ -9,7 +9,6 @@
 namespace kovar::test {
 namespace {
 
-using oracle::Tensor;
 using prim::DType;
 using prim::ResampleKind;
 using prim::View;

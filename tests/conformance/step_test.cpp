@@ -82,7 +82,7 @@ TEST(StepConformance, EveryOptimizer) {
         break;
       case StepKind::Adam:
       case StepKind::AmsGrad: {
-        const double k = static_cast<double>(adam.timeStep + 1);
+        const auto k = static_cast<double>(adam.timeStep + 1);
         s.f[0] =
             static_cast<float>(o.learningRate * std::sqrt(1 - std::pow(adam.beta2, k)) / (1 - std::pow(adam.beta1, k)));
         s.u = {std::bit_cast<std::uint64_t>(adam.beta1), std::bit_cast<std::uint64_t>(adam.beta2)};

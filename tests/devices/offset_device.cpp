@@ -72,14 +72,14 @@ class OffsetDevice final : public prim::Backend {
     return {};
   }
   Status copyIn(prim::Stream& stream, std::byte* device, const void* host, std::size_t bytes) override {
-    late(stream).work.push_back([=] {
+    late(stream).work.emplace_back([=] {
       if (bytes != 0) std::memcpy(revealed(device), host, bytes);
       return Status{};
     });
     return {};
   }
   Status copyOut(prim::Stream& stream, void* host, const std::byte* device, std::size_t bytes) override {
-    late(stream).work.push_back([=] {
+    late(stream).work.emplace_back([=] {
       if (bytes != 0) std::memcpy(host, revealed(device), bytes);
       return Status{};
     });
@@ -112,8 +112,8 @@ class OffsetDevice final : public prim::Backend {
     for (const std::uint32_t* word : invocation.predicates)
       words.push_back(reinterpret_cast<const std::uint32_t*>(revealed(reinterpret_cast<const std::byte*>(word))));
     const prim::Scalars scalars = invocation.scalars != nullptr ? *invocation.scalars : prim::Scalars{};
-    s.work.push_back([this, &s, &plan, args = std::move(args), words = std::move(words), scalars,
-                      scratch = revealed(invocation.scratch)] {
+    s.work.emplace_back([this, &s, &plan, args = std::move(args), words = std::move(words), scalars,
+                         scratch = revealed(invocation.scratch)] {
       prim::Invocation now;
       now.args = args;
       now.scalars = &scalars;

@@ -51,7 +51,7 @@ std::vector<int> edgesOf(const Picture& gray) {
     for (int x = 0; x < gray.width; ++x) {
       const auto at = [&](int yy, int xx) {
         yy = std::clamp(yy, 0, gray.height - 1), xx = std::clamp(xx, 0, gray.width - 1);
-        return static_cast<int>(gray.pixels[static_cast<std::size_t>(yy * gray.width + xx)]);
+        return static_cast<int>(gray.pixels[gray.index(xx, yy)]);
       };
       int sum = 9 * at(y, x);
       for (int dy = -1; dy <= 1; ++dy)
@@ -84,9 +84,7 @@ TEST(Examples, ConvolutionDrawsBlocks) {
   ASSERT_EQ(drawn.width, photo.width);
   ASSERT_EQ(drawn.height, photo.height);
   ASSERT_EQ(drawn.channels, 3);
-  const auto at = [](const Picture& p, int y, int x, int c) {
-    return static_cast<int>(p.pixels[static_cast<std::size_t>((y * p.width + x) * 3 + c)]);
-  };
+  const auto at = [](const Picture& p, int y, int x, int c) { return static_cast<int>(p.pixels[p.index(x, y, c)]); };
   for (int y = 0; y < photo.height; ++y)
     for (int x = 0; x < photo.width; ++x)
       for (int c = 0; c < 3; ++c) {
@@ -112,10 +110,10 @@ TEST(Examples, OwnKernelKeepsTheStrongest) {
       int most = 0;
       for (int yy = std::max(0, y - 1); yy <= std::min(gray.height - 1, y + 1); ++yy)
         for (int xx = std::max(0, x - 1); xx <= std::min(gray.width - 1, x + 1); ++xx)
-          most = std::max(most, edges[static_cast<std::size_t>(yy * gray.width + xx)]);
+          most = std::max(most, edges[gray.index(xx, yy)]);
       // Edges as strong as the weakest that is kept may round to either side.
       if (most == least) continue;
-      ASSERT_EQ(drawn.pixels[static_cast<std::size_t>(y * gray.width + x)], most > least ? 255 : 0) << x << ", " << y;
+      ASSERT_EQ(drawn.pixels[gray.index(x, y)], most > least ? 255 : 0) << x << ", " << y;
     }
 }
 
@@ -126,7 +124,7 @@ TEST(Examples, NormalizationEvensOutThePictureAndPrintsItsStatistics) {
   const Picture photo = read(cat()), drawn = read(folder.file("even.png"));
   ASSERT_EQ(drawn.channels, photo.channels);
   const auto channels = static_cast<std::size_t>(photo.channels);
-  const double count = static_cast<double>(photo.pixels.size() / channels);
+  const auto count = static_cast<double>(photo.width) * photo.height;
   for (std::size_t c = 0; c < channels; ++c) {
     double mean = 0, squares = 0, even = 0;
     for (std::size_t i = c; i < photo.pixels.size(); i += channels) {
@@ -156,9 +154,9 @@ TEST(Examples, PoolingGrowsWhatIsBrightAndMeasuresTheQuarters) {
       for (int dy = -2; dy <= 2; dy += 2)
         for (int dx = -2; dx <= 2; dx += 2) {
           const int yy = std::clamp(y + dy, 0, gray.height - 1), xx = std::clamp(x + dx, 0, gray.width - 1);
-          most = std::max<int>(most, gray.pixels[static_cast<std::size_t>(yy * gray.width + xx)]);
+          most = std::max<int>(most, gray.pixels[gray.index(xx, yy)]);
         }
-      const auto at = static_cast<std::size_t>(y * gray.width + x);
+      const std::size_t at = gray.index(x, y);
       ASSERT_EQ(drawn.pixels[at], most) << x << ", " << y;
       const int row = y / (gray.height / 2), column = x / (gray.width / 2);
       if (row < 2 && column < 2) squares[row][column] += gray.pixels[at] / 255.0 * (gray.pixels[at] / 255.0);
@@ -222,7 +220,7 @@ TEST(Examples, UpsamplingDrawsASmoothPictureAndSaysWhatWasLost) {
     for (int x = 0; x < width; ++x) {
       double sum = 0, squares = 0;
       for (int i = 0; i < 16; ++i) {
-        const double v = gray.pixels[static_cast<std::size_t>((4 * y + i / 4) * gray.width + 4 * x + i % 4)] / 255.0;
+        const double v = gray.pixels[gray.index(4 * x + i % 4, 4 * y + i / 4)] / 255.0;
         sum += v, squares += v * v;
       }
       lost += squares - sum * sum / 16;  // from the mean, which was repeated
@@ -246,9 +244,7 @@ TEST(Examples, ResizeShrinksThePictureAndTurnsItUpsideDown) {
   ASSERT_EQ(drawn.width, photo.width / 4);
   ASSERT_EQ(drawn.height, photo.height / 4);
   // With aligned corners the corners are those of the picture.
-  const auto at = [](const Picture& p, int x, int y, int c) {
-    return p.pixels[static_cast<std::size_t>((y * p.width + x) * p.channels + c)];
-  };
+  const auto at = [](const Picture& p, int x, int y, int c) { return p.pixels[p.index(x, y, c)]; };
   for (int c = 0; c < photo.channels; ++c) {
     EXPECT_EQ(at(drawn, 0, 0, c), at(photo, 0, photo.height - 1, c));
     EXPECT_EQ(at(drawn, drawn.width - 1, drawn.height - 1, c), at(photo, photo.width - 1, 0, c));
@@ -265,7 +261,7 @@ TEST(Examples, ReductionsFindTheBrightestRowAndTheStrongestChannels) {
   for (int y = 0; y < photo.height; ++y) {
     double sum = 0;
     for (int x = 0; x < photo.width; ++x) {
-      const auto* p = &photo.pixels[static_cast<std::size_t>((y * photo.width + x) * 3)];
+      const auto* p = &photo.pixels[photo.index(x, y)];
       sum += (p[0] + p[1] + p[2]) / (3 * 255.0);
       ++pixels[p[0] >= p[1] && p[0] >= p[2] ? 0u : p[1] >= p[2] ? 1u : 2u];
     }

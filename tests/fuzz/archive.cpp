@@ -40,7 +40,7 @@ void check(std::span<const std::byte> bytes) {
     MPS::Archive archive(bytes);
     while (!archive.nextClassName().empty()) {
       if (archive.nextClassName() == "CNNConvolutionDescriptor") {
-        MPS::CNNConvolutionDescriptor{archive};
+        [[maybe_unused]] const MPS::CNNConvolutionDescriptor descriptor(archive);
         continue;
       }
       const Bytes first = written(*next(archive));

@@ -66,7 +66,7 @@ struct Wide {
     result = CNNSoftMaxNode::create(mean)->resultImage();
   }
   Ref<NNGraph> graph() const {
-    const auto g = NNGraph::graph(device(), result, true);
+    auto g = NNGraph::graph(device(), result, true);
     g->setFormat(kFloat);
     g->setLabel("wide");
     return g;
@@ -75,7 +75,7 @@ struct Wide {
   std::vector<float> run(const Ref<NNGraph>& graph) const {
     const auto d = graph->device();
     const auto given = [&](const std::vector<float>& v, std::size_t channels) {
-      const auto image = std::make_shared<Image>(d, ImageDescriptor::imageDescriptor(kFloat, 6, 6, channels));
+      auto image = std::make_shared<Image>(d, ImageDescriptor::imageDescriptor(kFloat, 6, 6, channels));
       image->writeBytes(v.data(), kHwc, 0);
       return image;
     };
@@ -98,6 +98,7 @@ struct Wide {
 
 std::vector<std::string> labelsOf(const std::vector<Ref<Handle>>& handles) {
   std::vector<std::string> all;
+  all.reserve(handles.size());
   for (const auto& h : handles) all.push_back(h->label());
   return all;
 }
@@ -284,7 +285,7 @@ TEST(GraphArchives, ForgedBytesAreReadOrRefused) {
   const auto tried = [](const std::vector<std::byte>& b) {
     try {
       Archive archive(b);
-      NNGraph(archive, device());
+      const NNGraph graph(archive, device());
       return true;
     } catch (const Error&) {
       return false;

@@ -74,7 +74,7 @@ class BatchValues final : public Object, public CNNBatchNormalizationDataSource,
   Ref<CNNNormalizationGammaAndBetaState> updateGammaAndBeta(const Ref<MTL::CommandBuffer>& commands,
                                                             const Ref<CNNBatchNormalizationState>& state) override {
     ++updates;
-    const auto result = newValues();
+    auto result = newValues();
     NNOptimizerStochasticGradientDescent(device(), 1.f).encode(commands, state, {}, result);
     return result;
   }
@@ -120,7 +120,7 @@ class RegionValues final : public Object, public Base, public Learned {
   Ref<CNNNormalizationGammaAndBetaState> updateGammaAndBeta(const Ref<MTL::CommandBuffer>& commands,
                                                             const Batch<State>& states) override {
     ++updates;
-    const auto result = newValues();
+    auto result = newValues();
     const auto shape = VectorDescriptor::vectorDescriptor(kChannels, DataType::Float32);
     const auto vector = [&](const Ref<MTL::Buffer>& b) { return std::make_shared<Vector>(b, shape); };
     NNOptimizerStochasticGradientDescent descent(device(), 1.f);
@@ -275,7 +275,7 @@ TEST(NormalizationNodes, SourceGradients) {
   expectSourceGradient([](const auto& s) { return CNNCrossChannelNormalizationNode::create(s, 3); });
   expectSourceGradient([](const auto& s) { return CNNSpatialNormalizationNode::create(s, 3); });
   expectSourceGradient([](const auto& s) {
-    const auto node = CNNLocalContrastNormalizationNode::create(s, 3);
+    auto node = CNNLocalContrastNormalizationNode::create(s, 3);
     node->setP0(0.75f);
     return node;
   });
@@ -331,7 +331,8 @@ TEST(NormalizationNodes, BatchFlags) {
   const auto meanOf = [&](const std::vector<float>& y, std::size_t c) {
     double sum = 0;
     for (std::size_t i = c; i < y.size(); i += kChannels) sum += static_cast<double>(y[i]);
-    return sum / static_cast<double>(y.size() / kChannels);
+    const std::size_t count = y.size() / kChannels;
+    return sum / static_cast<double>(count);
   };
   const std::vector<float> automatic = run(CNNBatchNormalizationFlags::Default),
                            always = run(CNNBatchNormalizationFlags::CalculateStatisticsAlways);
@@ -352,7 +353,8 @@ TEST(NormalizationNodes, RunningValuesFollowTheBatches) {
     Training training([&](const auto& s) { return CNNBatchNormalizationNode::create(s, learned); }, style);
     training.step(x, g);
     const bool host = style == NNTrainingStyle::UpdateDeviceCPU;
-    const double n = static_cast<double>(all.size() / kChannels);
+    const std::size_t count = all.size() / kChannels;
+    const auto n = static_cast<double>(count);
     for (std::size_t c = 0; c < kChannels; ++c) {
       double sum = 0, squares = 0;
       for (std::size_t i = c; i < all.size(); i += kChannels) sum += static_cast<double>(all[i]) / n;

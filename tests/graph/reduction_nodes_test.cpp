@@ -78,7 +78,7 @@ TEST(ReductionNodes, TheSpatialMeanOfAPartAndItsGradient) {
   const ImageBatch x = images(r, 2, kW, kH, kC), g = images(r, 2, 1, 1, kC);
   const std::vector<float> v = read(x), given = read(g);
   const auto make = [&](const Ref<NNImageNode>& s) {
-    const auto node = NNReductionSpatialMeanNode::create(s);
+    auto node = NNReductionSpatialMeanNode::create(s);
     node->setClipRectSource({{1, 1, 0}, {3, 2, 2}});
     return node;
   };

@@ -31,7 +31,7 @@ Bytes written(const Ref<MPS::Kernel>& kernel) {
 
 Ref<MPS::Kernel> readBack(const Bytes& bytes, const Ref<MTL::Device>& device) {
   Archive archive(bytes);
-  const auto kernel = archive.decodeKernel(device);
+  auto kernel = archive.decodeKernel(device);
   EXPECT_EQ(archive.nextClassName(), "") << "something is left over";
   if (const auto base = std::dynamic_pointer_cast<MPS::CNNKernelBase>(kernel))
     base->setDestinationImageAllocator(float32Images());

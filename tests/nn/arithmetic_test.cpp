@@ -69,8 +69,9 @@ TEST(CnnArithmetic, ComparisonsOfWholeNumbers) {
       op.comparison = static_cast<oracle::Comparison>(type);
       op.threshold = threshold;
       Tensor x(1, 5, 5, 1), y(1, 5, 5, 1);
-      for (std::size_t i = 0; i < 25; ++i)
-        x.v[i] = static_cast<double>(i / 5) - 2, y.v[i] = static_cast<double>(i % 5) - 2;
+      for (std::size_t i = 0; i < 5; ++i)
+        for (std::size_t j = 0; j < 5; ++j)
+          x.v[5 * i + j] = static_cast<double>(i) - 2, y.v[5 * i + j] = static_cast<double>(j) - 2;
       const auto d = imageOf(Tensor(1, 5, 5, 1));
       runOnCpu([&](const auto& buffer) { kernelOf(op)->encode(buffer, imageOf(x), imageOf(y), d); });
       EXPECT_EQ(tensorOf(*d).v, oracle::arithmeticForward(op, x, y, Tensor(1, 5, 5, 1)).value.v)

@@ -34,7 +34,7 @@ class Source : public Object, public MPS::CNNBatchNormalizationDataSource {
 };
 
 Ref<Source> randomSource(Random& r, std::size_t channels) {
-  const auto s = std::make_shared<Source>();
+  auto s = std::make_shared<Source>();
   for (std::size_t c = 0; c < channels; ++c) {
     s->g.push_back(static_cast<float>(r.real(-2, 2)));
     s->b.push_back(static_cast<float>(r.real(-1, 1)));

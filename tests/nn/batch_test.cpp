@@ -50,10 +50,21 @@ TEST(Batch, ReferencesDoNotReachIntoCopies) {
   EXPECT_EQ(*std::as_const(a)[1], 9);
 }
 
+// Nothing is copied, so what was handed out before still belongs to the batch.
+TEST(Batch, AssignedToItselfStaysTheSame) {
+  Numbers a{number(1), number(2)};
+  Ref<int>& item = a[1];
+  const Numbers& same = a;
+  a = same;
+  item = number(9);
+  EXPECT_EQ(a.size(), 2u);
+  EXPECT_EQ(*std::as_const(a)[1], 9);
+}
+
 TEST(Batch, SeriesAreMadeOnceAndWhenAskedFor) {
   int made = 0;
   const Numbers a = tens(4, &made);
-  const Numbers b = a;
+  const Numbers b = a;  // NOLINT(performance-unnecessary-copy-initialization): the copy is what is tested
   EXPECT_EQ(a.size(), 4u);
   EXPECT_TRUE(MPS::BatchView<int>(a).isSeries());
   EXPECT_EQ(MPS::BatchView<int>(a).looks().size(), 1u);

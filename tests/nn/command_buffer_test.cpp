@@ -32,7 +32,7 @@ void finish(const Ref<MTL::CommandBuffer>& buffer) {
 }
 
 Ref<MPS::Predicate> flag(std::uint32_t word) {
-  const auto p = std::make_shared<MPS::Predicate>(cpuDevice());
+  auto p = std::make_shared<MPS::Predicate>(cpuDevice());
   std::memcpy(p->predicateBuffer()->contents(), &word, sizeof word);
   return p;
 }

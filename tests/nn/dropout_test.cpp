@@ -50,6 +50,7 @@ Tensor masksOf(const oracle::Dropout& d, std::size_t images, std::size_t before,
 
 std::vector<double> numbersOf(const std::vector<std::byte>& bytes) {
   std::vector<double> v;
+  v.reserve(bytes.size());
   for (std::byte b : bytes) v.push_back(static_cast<double>(b));
   return v;
 }
@@ -186,7 +187,7 @@ TEST(CnnDropout, KeepsTheAskedShare) {
     const std::size_t half = t.size() / 2;
     for (std::size_t i = 0; i < t.size(); ++i) kept += t.v[i] != 0;
     for (std::size_t i = 0; i < half; ++i) sameTwice += (t.v[i] != 0) == (t.v[half + i] != 0);
-    const double p = static_cast<double>(keep), count = static_cast<double>(t.size());
+    const auto p = static_cast<double>(keep), count = static_cast<double>(t.size());
     EXPECT_NEAR(kept / count, p, 5 * std::sqrt(p * (1 - p) / count));
     const double q = p * p + (1 - p) * (1 - p);
     EXPECT_NEAR(sameTwice / (count / 2), q, 5 * std::sqrt(q * (1 - q) / (count / 2))) << "images are independent";

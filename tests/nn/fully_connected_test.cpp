@@ -92,7 +92,7 @@ TEST(FullyConnected, GradientsAgreeWithTheOracle) {
     auto backward = std::make_shared<MPS::CNNFullyConnectedGradient>(cpuDevice(), data);
     test::apply(conv.at, *forward);
     const bool automatic = r.chance(0.5);
-    const std::size_t channelOffset = r.pick<std::size_t>({0, 4});
+    const auto channelOffset = r.pick<std::size_t>({0, 4});
     backward->setDestinationFeatureChannelOffset(channelOffset);
     backward->setDestinationImageAllocator(MPS::Image::defaultAllocator());
     const Tensor pixel =

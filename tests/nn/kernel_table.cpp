@@ -70,7 +70,7 @@ Kind binary(const char* name, std::function<Ref<K>(const Device&)> make, const T
 /// A gradient with the state of a forward kernel made on the same device.
 template <class K>
 Kind gradient(const char* name, std::function<Ref<K>(const Device&)> make,
-              std::function<Ref<MPS::CNNKernel>(const Device&)> forward, bool ofResult = false) {
+              const std::function<Ref<MPS::CNNKernel>(const Device&)>& forward, bool ofResult = false) {
   return {name, make, [=](const Ref<MPS::Kernel>& kernel, const Device& d) {
             return runOn(d, [&](const auto& b) {
               const auto x = imageOn(d, picture());
@@ -125,6 +125,7 @@ class BatchValues final : public Object, public MPS::CNNBatchNormalizationDataSo
  private:
   std::vector<float> values_ = [] {
     std::vector<float> v;
+    v.reserve(32);
     for (int i = 0; i < 32; ++i) v.push_back(0.5f + 0.05f * static_cast<float>(i));
     return v;
   }();
@@ -156,7 +157,7 @@ void addReductions(std::vector<Kind>& all) {
   one("NNReduceFeatureChannelsMax", made<NNReduceFeatureChannelsMax>());
   one("NNReduceFeatureChannelsArgumentMax", made<NNReduceFeatureChannelsArgumentMax>());
   one("NNReduceRowMean", [](const Device& d) {
-    const auto k = made<NNReduceRowMean>()(d);
+    auto k = made<NNReduceRowMean>()(d);
     k->setClipRectSource({{1, 1, 0}, {3, 4, 1}});
     return k;
   });
@@ -165,7 +166,7 @@ void addReductions(std::vector<Kind>& all) {
   one("NNReduceRowSum", made<NNReduceRowSum>());
   one("NNReduceColumnSum", made<NNReduceColumnSum>());
   one("NNReduceFeatureChannelsSum", [](const Device& d) {
-    const auto k = made<NNReduceFeatureChannelsSum>()(d);
+    auto k = made<NNReduceFeatureChannelsSum>()(d);
     k->setWeight(0.25f);
     return k;
   });
@@ -278,7 +279,7 @@ void addLosses(std::vector<Kind>& all) {
   all.push_back({"CNNYOLOLoss", made<CNNYOLOLoss>(yolo), labelled});
   all.push_back({"NNForwardLoss",
                  [=](const Device& d) {
-                   const auto k = made<NNForwardLoss>(descriptor)(d);
+                   auto k = made<NNForwardLoss>(descriptor)(d);
                    k->setWeight(3.f);
                    return k;
                  },
@@ -290,7 +291,7 @@ void addLosses(std::vector<Kind>& all) {
                  }});
   all.push_back({"NNLossGradient",
                  [=](const Device& d) {
-                   const auto k = made<NNLossGradient>(descriptor)(d);
+                   auto k = made<NNLossGradient>(descriptor)(d);
                    k->setLossMeanInGradient(false);
                    k->setComputeLabelGradients(true);
                    return k;
@@ -308,8 +309,7 @@ void addLosses(std::vector<Kind>& all) {
 constexpr std::size_t kLength = 13;
 
 Ref<MPS::Vector> vectorOn(const Device& d, int seed) {
-  const auto v =
-      std::make_shared<MPS::Vector>(d, MPS::VectorDescriptor::vectorDescriptor(kLength, MPS::DataType::Float32));
+  auto v = std::make_shared<MPS::Vector>(d, MPS::VectorDescriptor::vectorDescriptor(kLength, MPS::DataType::Float32));
   auto* values = static_cast<float*>(v->data()->contents());
   for (std::size_t i = 0; i < kLength; ++i)
     values[i] = seed == 0 ? 0.f : 0.1f * static_cast<float>((static_cast<std::size_t>(seed) * 7 + i * 5) % 11);
@@ -439,7 +439,7 @@ std::vector<KernelRow> kernelTable() {
   all.push_back(binary<CNNAdd>("CNNAdd", made<CNNAdd>()));
   all.push_back(binary<CNNSubtract>("CNNSubtract", made<CNNSubtract>()));
   all.push_back(binary<CNNMultiply>("CNNMultiply", [](const Device& d) {
-    const auto k = made<CNNMultiply>()(d);
+    auto k = made<CNNMultiply>()(d);
     k->setPrimaryScale(2.f);
     k->setBias(0.25f);
     k->setMaximumValue(3.f);
@@ -447,7 +447,7 @@ std::vector<KernelRow> kernelTable() {
   }));
   all.push_back(binary<CNNDivide>("CNNDivide", made<CNNDivide>()));
   all.push_back(binary<NNCompare>("NNCompare", [](const Device& d) {
-    const auto k = made<NNCompare>()(d);
+    auto k = made<NNCompare>()(d);
     k->setComparisonType(NNComparisonType::Less);
     return k;
   }));

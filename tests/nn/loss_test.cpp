@@ -79,7 +79,7 @@ TEST_F(CnnLoss, MatchesTheOracle) {
         n == 1 ? randomArrangement(r) : r.pick({Arrangement::Separate, Arrangement::Joined});
     const Format sourceFormat = r.chance(0.7) ? Format::Float32 : Format::Float16;
     const Format gradientFormat = r.chance(0.7) ? Format::Float32 : Format::Float16;
-    const std::size_t before = r.pick<std::size_t>({0, 0, 4});
+    const auto before = r.pick<std::size_t>({0, 0, 4});
     const Tensor source = randomTensor(r, n, h, w, before + channels, l.predictions(), sourceFormat);
     // Labels may be larger than the prediction.
     const Tensor labels = randomTensor(r, n, h + (r.chance(0.2) ? 1 : 0), w + (r.chance(0.2) ? 2 : 0),

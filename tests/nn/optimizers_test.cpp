@@ -212,16 +212,18 @@ TEST_F(NnOptimizers, VectorsAndMatricesMatchTheOracle) {
     runOnCpu([&](const auto& buffer) {
       if (matrix) {
         std::vector<Ref<Matrix>> states;
+        states.reserve(s.size());
         for (const Held& h : s) states.push_back(h.matrix());
         encodeStep<Matrix>(d, *o, buffer, g.matrix(), v.matrix(), states, out.matrix());
       } else {
         std::vector<Ref<Vector>> states;
+        states.reserve(s.size());
         for (const Held& h : s) states.push_back(h.vector());
         encodeStep<Vector>(d, *o, buffer, g.vector(), v.vector(), states, out.vector());
       }
     });
     EXPECT_TRUE(holds(out.values(), expected.values, expected.valuesMagnitude, out.type));
-    if (s.size() > 0)
+    if (!s.empty())
       EXPECT_TRUE(holds(s[0].values(), expected.state, expected.stateMagnitude, s[0].type)) << "first state";
     if (s.size() > 1)
       EXPECT_TRUE(holds(s[1].values(), expected.secondState, expected.secondStateMagnitude, s[1].type))
@@ -368,7 +370,7 @@ TEST_F(NnOptimizers, ConvolutionsMatchTheOracle) {
     const std::vector<double> gw = random(conv.weights), gb = random(conv.biases), w = random(conv.weights),
                               b = random(conv.biases);
     const bool withBiases = r.chance(0.8), inPlace = r.chance(0.5), weightsOnly = d.rule != Rule::Sgd && r.chance(0.3);
-    const std::size_t wo = r.pick<std::size_t>({0, 4, 64}), bo = r.pick<std::size_t>({0, 8});
+    const auto wo = r.pick<std::size_t>({0, 4, 64}), bo = r.pick<std::size_t>({0, 8});
     c.text = "rule " + std::to_string(static_cast<int>(d.rule)) + (withBiases ? " biases" : "") +
              (inPlace ? " in place" : "") + (weightsOnly ? " weights only" : "");
     const auto stateOf = [&](const std::vector<double>& weights, const std::vector<double>& biases) {

@@ -21,7 +21,7 @@ class Pictures : public ::testing::Test {
   std::string png(int channels) {
     Picture picture{7, 5, channels, base::io::Bytes(static_cast<std::size_t>(35 * channels))};
     for (std::size_t i = 0; i < picture.pixels.size(); ++i) picture.pixels[i] = static_cast<std::uint8_t>(i * 37 + 11);
-    const std::string path = folder_.file(std::to_string(channels) + ".png");
+    std::string path = folder_.file(std::to_string(channels) + ".png");
     EXPECT_TRUE(base::io::writePng(path, picture).ok());
     return path;
   }

@@ -21,7 +21,7 @@ void expectAutomatic(Case& c, PoolKind kind, long dilation = 1) {
   const auto forward = poolingOf(p.pool);
   const auto backward = poolingGradientOf(p.pool, false);  // the divisor comes from the state
   test::apply(p.pool.at, *forward);
-  const std::size_t resultOffset = r.pick<std::size_t>({0, 0, 4});
+  const auto resultOffset = r.pick<std::size_t>({0, 0, 4});
   backward->setDestinationFeatureChannelOffset(resultOffset);
   backward->setDestinationImageAllocator(float32Images());
   const auto source = imagesOf(p.source, p.sourceFormat, p.arrangement),
@@ -70,7 +70,7 @@ void expectManual(Case& c, PoolKind kind, long dilation = 1) {
   p.pool.at.clip = {};
   c.text = p.text();
   const Format gradientFormat = r.pick({Format::Float32, Format::Float32, Format::Float16});
-  const std::size_t gradientOffset = r.pick<std::size_t>({0, 4});
+  const auto gradientOffset = r.pick<std::size_t>({0, 4});
   const Tensor gradient = randomTensor(r, p.source.n, p.destination.h, p.destination.w, gradientOffset + p.channels,
                                        {-2, 2, false}, gradientFormat);
   oracle::PoolGradient how;

@@ -15,7 +15,7 @@ enum class Kind { Min, Max, Mean, Sum, ArgumentMin, ArgumentMax };
 
 Ref<MPS::NNReduceUnary> kernelOf(Axis axis, Kind kind) {
   using namespace MPS;  // NOLINT: sixteen of them
-  const auto d = cpuDevice();
+  const auto& d = cpuDevice();
   const std::map<std::pair<Axis, Kind>, std::function<Ref<NNReduceUnary>()>> all{
       {{Axis::Row, Kind::Min}, [&] { return std::make_shared<NNReduceRowMin>(d); }},
       {{Axis::Row, Kind::Max}, [&] { return std::make_shared<NNReduceRowMax>(d); }},

@@ -15,7 +15,7 @@ namespace {
 using Resource = MPS::StateResourceType;
 
 Ref<MTL::TextureDescriptor> textureDescriptor() {
-  const auto d = MTL::TextureDescriptor::texture2DDescriptor(MTL::PixelFormat::RGBA32Float, 3, 2, false);
+  auto d = MTL::TextureDescriptor::texture2DDescriptor(MTL::PixelFormat::RGBA32Float, 3, 2, false);
   d->setTextureType(MTL::TextureType::Type2DArray);
   d->setArrayLength(5);
   return d;

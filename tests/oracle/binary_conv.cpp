@@ -18,7 +18,7 @@ Result binaryConvForward(const BinaryConv& op, const Tensor& source, const std::
           u.at(n, y, x, f) =
               (source.at(n, y, x, c.at.sourceChannelOffset + f) + (op.inputBias.empty() ? 0.0 : op.inputBias[f])) *
               (op.inputScale.empty() ? 1.0 : op.inputScale[f]);
-  const double window = static_cast<double>(c.kernelWidth * c.kernelHeight);
+  const auto window = static_cast<double>(c.kernelWidth * c.kernelHeight);
   for (long i = 0; i < r.d; ++i)
     for (long y = 0; y < r.h; ++y)
       for (long x = 0; x < r.w; ++x) {

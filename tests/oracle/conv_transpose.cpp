@@ -121,7 +121,7 @@ std::vector<double> rotateFrameworkWeights(const Conv& conv, const std::vector<d
   std::vector<double> out(conv.weightCount());
   if (weights.size() != out.size()) throw std::invalid_argument("oracle: wrong count of weights");
   const size_t perGroup = conv.outputChannels / conv.groups;
-  const size_t kh = static_cast<size_t>(conv.kernelHeight), kw = static_cast<size_t>(conv.kernelWidth);
+  const auto kh = static_cast<size_t>(conv.kernelHeight), kw = static_cast<size_t>(conv.kernelWidth);
   for (size_t o = 0; o < conv.outputChannels; ++o)
     for (size_t q = 0; q < kh; ++q)
       for (size_t p = 0; p < kw; ++p)

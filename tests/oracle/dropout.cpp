@@ -34,12 +34,12 @@ Result dropoutApply(const Dropout& op, const Attributes& at, const Tensor& sourc
   Result out = Result::over(destination);
   const Region r = effectiveRegion(at.clip, destination, at.offset.z, source.n);
   const size_t channels = usedChannels(source, at.sourceChannelOffset, at.sourceChannelMaxCount);
-  const double scale = static_cast<double>(1.0f / static_cast<float>(op.keepProbability));
+  const auto scale = static_cast<double>(1.0f / static_cast<float>(op.keepProbability));
   for (long i = 0; i < r.d; ++i)
     for (long y = 0; y < r.h; ++y)
       for (long x = 0; x < r.w; ++x)
         for (size_t c = 0; c < channels; ++c) {
-          const size_t n = static_cast<size_t>(at.offset.z + i);
+          const auto n = static_cast<size_t>(at.offset.z + i);
           const double m = mask.at(mask.n == 1 ? 0 : n, static_cast<size_t>(maskOffsetY + y) * op.maskStrideY,
                                    static_cast<size_t>(maskOffsetX + x) * op.maskStrideX, c * op.maskStrideC);
           const double s = readEdge(source, at.edge, n, at.offset.y + y, at.offset.x + x, at.sourceChannelOffset + c);

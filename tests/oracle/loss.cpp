@@ -243,7 +243,7 @@ double LossInput::weight(const Loss& loss, size_t n, size_t y, size_t x, size_t 
 double reductionDivisor(const Loss& loss, const LossInput& in, size_t image) {
   const Tensor& p = in.predictions;
   if (loss.reduction == Reduction::Mean) {
-    double d = static_cast<double>(p.w * p.h);
+    auto d = static_cast<double>(p.w * p.h);
     if (loss.type != LossType::SoftMaxCrossEntropy) d *= static_cast<double>(p.c);
     return loss.reduceAcrossBatch ? d * static_cast<double>(p.n) : d;
   }

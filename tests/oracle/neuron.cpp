@@ -27,7 +27,6 @@ Neuron Neuron::plain(NeuronType type) {
     case NeuronType::HardSigmoid:
       return {type, 0.2, 0.5, 0, {}};
     case NeuronType::TanH:
-      return {type, 1, 1, 0, {}};
     case NeuronType::SoftPlus:
       return {type, 1, 1, 0, {}};
     case NeuronType::ELU:
@@ -37,7 +36,6 @@ Neuron Neuron::plain(NeuronType type) {
     case NeuronType::Power:
       return {type, 1, 0, 1, {}};
     case NeuronType::Exponential:
-      return {type, 1, 0, -1, {}};
     case NeuronType::Logarithm:
       return {type, 1, 0, -1, {}};
     default:

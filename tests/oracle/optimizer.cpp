@@ -92,7 +92,7 @@ StepResult adamStep(const Optimizer& o, const Adam& adam, const std::vector<doub
   r.state = momentum;
   r.secondState = velocity;
   r.thirdState = maximumVelocity;
-  const double k = static_cast<double>(adam.timeStep + 1);
+  const auto k = static_cast<double>(adam.timeStep + 1);
   const double rate = o.learningRate * std::sqrt(1 - std::pow(adam.beta2, k)) / (1 - std::pow(adam.beta1, k));
   for (size_t i = 0; i < values.size(); ++i) {
     const double g = o.gradient(gradient[i], values[i]), terms = gradientTerms(o, gradient[i], values[i]);

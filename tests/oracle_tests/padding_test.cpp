@@ -39,7 +39,7 @@ TEST(OraclePadding, SizesByCeilingAndFloor) {
     for (long s = 1; s <= 4; ++s)
       for (long k = 1; k <= 7; ++k) {
         SCOPED_TRACE(testing::Message() << in << " " << s << " " << k);
-        const double i = static_cast<double>(in), st = static_cast<double>(s), kd = static_cast<double>(k);
+        const auto i = static_cast<double>(in), st = static_cast<double>(s), kd = static_cast<double>(k);
         EXPECT_EQ(forwardPadding(kSame, false, in, s, k).size, std::ceil(i / st));
         EXPECT_EQ(forwardPadding(kValidOnly, false, in, s, k).size, std::floor((i - kd) / st) + 1);
         EXPECT_EQ(forwardPadding(kFull, false, in, s, k).size, std::ceil((i + kd - 1) / st));

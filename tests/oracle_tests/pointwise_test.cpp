@@ -52,7 +52,7 @@ TEST(OracleDropout, MasksDifferAndKeepTheirShare) {
   const Tensor a = dropoutMask(d, 100, 100, 4, 0, 0);
   double kept = 0;
   for (double v : a.v) kept += v;
-  const double n = static_cast<double>(a.size());
+  const auto n = static_cast<double>(a.size());
   EXPECT_NEAR(kept / n, 0.8, 5 * std::sqrt(0.8 * 0.2 / n));
   EXPECT_NE(a.v, dropoutMask(d, 100, 100, 4, 1, 0).v);
   EXPECT_NE(a.v, dropoutMask(d, 100, 100, 4, 0, 1).v);

@@ -14,7 +14,8 @@ namespace {
 
 using Values = std::vector<double>;
 
-testing::AssertionResult check(std::vector<float> actual, Values expected, Values magnitude, Compare how = {}) {
+testing::AssertionResult check(const std::vector<float>& actual, const Values& expected, const Values& magnitude,
+                               Compare how = {}) {
   return compare(actual, expected, magnitude, how);
 }
 

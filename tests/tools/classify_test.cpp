@@ -96,11 +96,15 @@ TEST(PrepareDigit, TakesWhatMnistHasAsItIs) {
   EXPECT_EQ(prepareDigit(*picture).pixels, base::io::toGray(*picture).pixels);
 }
 
+TEST(PrepareDigit, NothingHasNoInk) {
+  EXPECT_EQ(prepareDigit({}), (base::io::Picture{28, 28, 1, base::io::Bytes(28 * 28)}));
+}
+
 TEST(PrepareDigit, CentresAndScalesTheInk) {
   // A black bar of 6 x 30 somewhere on white paper of 100 x 80: 4 x 20 in the middle, bright on black.
   base::io::Picture paper{100, 80, 1, base::io::Bytes(8000, 255)};
   for (int y = 11; y < 41; ++y)
-    for (int x = 70; x < 76; ++x) paper.pixels[static_cast<std::size_t>(y * 100 + x)] = 0;
+    for (int x = 70; x < 76; ++x) paper.pixels[paper.index(x, y)] = 0;
   const auto digit = prepareDigit(paper);
   ASSERT_EQ(digit.width, 28);
   ASSERT_EQ(digit.height, 28);

@@ -12,11 +12,11 @@ using ::testing::HasSubstr;
 TEST(Explain, NamesTheImplementationOfEveryOperation) {
   for (const bool inference : {false, true}) {
     std::vector<std::string> words{"explain", "digits", "--batch", "3", "--device", "cpu"};
-    if (inference) words.push_back("--inference");
+    if (inference) words.emplace_back("--inference");
     const Outcome text = run(words);
     ASSERT_EQ(text.status, 0) << text.err;
     EXPECT_THAT(text.out, HasSubstr(inference ? "A look of 3 pictures" : "A training step of 3 pictures"));
-    words.push_back("--json");
+    words.emplace_back("--json");
     const Outcome outcome = run(words);
     ASSERT_EQ(outcome.status, 0) << outcome.err;
     const auto json = nlohmann::json::parse(outcome.out);

@@ -47,14 +47,11 @@ TEST(Gallery, WritesASheetOfCaptionedTiles) {
 TEST(Gallery, ShowsWhatTheKernelsCompute) {
   // Columns of black, white, and gray: the answers are known.
   Picture stripes{64, 64, 3, Bytes(64 * 64 * 3)};
-  for (int y = 0; y < 64; ++y)
-    for (int x = 0; x < 64; ++x)
-      for (int c = 0; c < 3; ++c) stripes.pixels[static_cast<std::size_t>((y * 64 + x) * 3 + c)] = x < 32 ? 0 : 255;
+  for (std::size_t i = 0; i < stripes.pixels.size(); ++i) stripes.pixels[i] = i / 3 % 64 < 32 ? 0 : 255;
   const auto tiles = tilesOf(MTL::deviceNamed("cpu"), stripes);
   const auto at = [&](const std::string& note, int x, int y) {
     for (const Tile& t : tiles)
-      if (t.note == note)
-        return static_cast<int>(t.picture.pixels[static_cast<std::size_t>((y * 64 + x) * t.picture.channels)]);
+      if (t.note == note) return static_cast<int>(t.picture.pixels[t.picture.index(x, y)]);
     ADD_FAILURE() << "no tile '" << note << "'";
     return -1;
   };
@@ -129,7 +126,7 @@ TEST(GalleryFont, DrawsProportionalLettersAndCutsWhatIsTooLong) {
   drawText(paper, -3, -3, "@", 1, {255, 255, 255});  // mostly outside
   std::string seen;
   for (int y = 1; y < 8; ++y) {
-    for (int x = 1; x < 6; ++x) seen += paper.pixels[static_cast<std::size_t>((y * 6 + x) * 3)] == 0 ? '#' : '.';
+    for (int x = 1; x < 6; ++x) seen += paper.pixels[paper.index(x, y)] == 0 ? '#' : '.';
     seen += '/';
   }
   EXPECT_EQ(seen, "#####/..#../..#../..#../..#../..#../..#../");

@@ -1,8 +1,8 @@
 // Runs that are stopped: Ctrl-C, kill, a disk that fills up. What was saved stays whole.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <signal.h>
 
+#include <csignal>
 #include <map>
 #include <thread>
 
@@ -15,7 +15,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::testing::Not;
 using Clock = std::chrono::steady_clock;
 
 class Interrupt : public ::testing::Test {

@@ -33,7 +33,7 @@ class Train : public ::testing::Test {
   /// Trains on the small set; the run must succeed.
   static Outcome train(std::vector<std::string> arguments, const Surroundings& in = {}) {
     arguments.insert(arguments.begin(), {"train", "digits", "--data", data()});
-    const Outcome outcome = run(arguments, in);
+    Outcome outcome = run(arguments, in);
     EXPECT_EQ(outcome.status, 0) << outcome.err;
     EXPECT_THAT(outcome.err, IsEmpty());
     return outcome;

@@ -131,6 +131,7 @@ TEST_F(LogTest, CallsNeverOverlapWhileCallbacksAreReplaced) {
   };
   setLogCallback(count);
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([] {
       for (int i = 0; i < 500; ++i) {

@@ -57,6 +57,7 @@ TEST(ThreadPool, CallsFromInsideAndFromOtherThreadsAreServed) {
   EXPECT_EQ(inner, 40);
   std::atomic<int> count{0};
   std::vector<std::thread> callers;
+  callers.reserve(4);
   for (int t = 0; t < 4; ++t)
     callers.emplace_back([&] {
       for (int i = 0; i < 200; ++i) pool.run(6, [&](std::size_t) { ++count; });

@@ -20,8 +20,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
-using ::testing::StartsWith;
 
 std::string contentOf(const std::string& path) {
   std::ifstream in(path, std::ios::binary);

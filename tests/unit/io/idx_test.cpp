@@ -166,6 +166,7 @@ TEST_F(LabelledImagesTest, ReadsMnist) {
 TEST_F(LabelledImagesTest, SaysWhatIsWrong) {
   const std::string images = put("images", idx(8, {3, 2, 4}, 24));
   const std::string labels = put("labels", idx(8, {3}, 3));
+  // NOLINTNEXTLINE(readability-suspicious-call-argument): swapped on purpose
   EXPECT_EQ(refused(labels, images),
             "images and labels are swapped: '" + labels + "' holds labels and '" + images + "' holds images");
   EXPECT_EQ(refused(labels, labels),

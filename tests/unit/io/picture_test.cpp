@@ -108,7 +108,7 @@ Bytes fileBytes(const std::string& name) {
 
 Picture randomPicture(std::mt19937& random, int channels) {
   Picture picture{static_cast<int>(1 + random() % 40), static_cast<int>(1 + random() % 40), channels, {}};
-  picture.pixels.resize(static_cast<std::size_t>(picture.width * picture.height * channels));
+  picture.pixels.resize(picture.index(0, picture.height));
   for (auto& sample : picture.pixels) sample = static_cast<std::uint8_t>(random());
   return picture;
 }

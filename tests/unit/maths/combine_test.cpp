@@ -98,7 +98,7 @@ TEST(Compare, ThresholdTakesPartInEveryType) {
 
 TEST(PoolRules, MaximumIgnoresNaNUnlessAllAre) {
   const auto run = [](std::initializer_list<float> taps) {
-    float acc = m::MaxPool::start<float>();
+    auto acc = m::MaxPool::start<float>();
     for (const float t : taps) acc = m::MaxPool::combine(acc, t);
     return m::MaxPool::finish(acc);
   };
@@ -140,7 +140,7 @@ TEST(Softmax, PartsGiveTheDocumentedFormulas) {
     for (const double v : x) exactSum += std::exp(v);
     for (std::size_t i = 0; i < n; ++i) dot += g[i] * std::exp(x[i]) / exactSum, plain += g[i];
     for (std::size_t i = 0; i < n; ++i) {
-      const float xi = static_cast<float>(x[i]), gi = static_cast<float>(g[i]);
+      const auto xi = static_cast<float>(x[i]), gi = static_cast<float>(g[i]);
       const double y = std::exp(x[i]) / exactSum, logY = x[i] - std::log(exactSum);
       // x - max is rounded, which moves the exponential by that much of itself.
       EXPECT_NEAR(m::softmaxTerm(xi, max) / sum, y, y * (1e-6 + 1e-7 * std::fabs(x[i] - static_cast<double>(max))));

@@ -40,7 +40,7 @@ std::vector<float> roundingCases() {
   std::vector<float> x = laneInputs().x;
   for (unsigned h = 0; h < 0x7c00u; ++h) {
     const double a = halfValue(h), b = h == 0x7bffu ? 65536.0 : halfValue(h + 1);
-    const float at = static_cast<float>(a), middle = static_cast<float>((a + b) / 2);
+    const auto at = static_cast<float>(a), middle = static_cast<float>((a + b) / 2);
     for (const float f : {at, middle})
       for (const float to : {-INFINITY, INFINITY}) {
         x.push_back(f);

@@ -92,7 +92,7 @@ TEST(LaneFunctions, StayWithinTheirBounds) {
               << set.name << " " << f.name << "(" << x[i] << ") = " << out[i];
           continue;
         }
-        const float rounded = static_cast<float>(exact);
+        const auto rounded = static_cast<float>(exact);
         if (std::isinf(rounded) || std::isinf(out[i])) {
           // Within the bound of the overflow either side will do.
           const bool near =
@@ -125,7 +125,7 @@ TEST(LaneFunctions, SineAndCosineOfTurns) {
     for (std::size_t i = 0; i < x.size(); ++i) {
       if (!std::isfinite(x[i])) continue;
       // The argument that the function saw.
-      const double turns = static_cast<double>(x[i] - std::floor(x[i]));
+      const auto turns = static_cast<double>(x[i] - std::floor(x[i]));
       ASSERT_NEAR(s[i], sinExact(turns), 1.2 * 0x1p-23) << set.name << " at " << x[i];
       ASSERT_NEAR(c[i], cosExact(turns), 1.2 * 0x1p-23) << set.name << " at " << x[i];
     }
@@ -191,7 +191,7 @@ TEST(LaneFunctions, PowerFollowsTheTableOfSpecialCases) {
   for (const LaneSet& set : laneSets()) {
     set.run(kPow, x.data(), y.data(), out.data(), x.size());
     for (std::size_t i = 0; i < x.size(); ++i) {
-      const float exact = static_cast<float>(std::pow(static_cast<double>(x[i]), static_cast<double>(y[i])));
+      const auto exact = static_cast<float>(std::pow(static_cast<double>(x[i]), static_cast<double>(y[i])));
       if (std::isnan(exact)) {
         EXPECT_TRUE(std::isnan(out[i])) << set.name << " pow(" << x[i] << ", " << y[i] << ") = " << out[i];
       } else if (exact == 0 || std::isinf(exact) || exact == 1) {

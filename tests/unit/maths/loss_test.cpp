@@ -122,17 +122,17 @@ TEST(Loss, SoftMaxCrossEntropyOfPixels) {
     p.type = LossType::SoftMaxCrossEntropy;
     p.labelSmoothing = static_cast<float>(loss.labelSmoothing);
     p.numberOfClasses = static_cast<int>(channels);
-    const oracle::Result values = oracle::lossElements(loss, in), short_ = oracle::lossGradient(loss, in);
+    const oracle::Result values = oracle::lossElements(loss, in), shorter = oracle::lossGradient(loss, in);
     const oracle::Tensor incoming = randomTensor(c.random, 1, 1, 1, channels, {-2, 2, false});
     const oracle::Result full = oracle::forwardLossGradient(loss, in, incoming);
     double sum = 0, sumOfLabels = 0;
     for (const double y : in.predictions.v) sum += std::exp(y);
     for (std::size_t k = 0; k < channels; ++k) sumOfLabels += incoming.v[k] * in.label(loss, 0, 0, 0, k);
     for (std::size_t k = 0; k < channels; ++k) {
-      const float y = static_cast<float>(in.predictions.v[k] - std::log(sum)), t = static_cast<float>(in.labels.v[k]);
+      const auto y = static_cast<float>(in.predictions.v[k] - std::log(sum)), t = static_cast<float>(in.labels.v[k]);
       EXPECT_NEAR(m::visitLoss(p, Value{y, t}), values.value.v[k], 1e-6 * values.magnitude.v[k]);
-      EXPECT_NEAR(m::visitLoss(p, Gradient{y, t}), short_.value.v[k], 1e-6 * short_.magnitude.v[k]);
-      const float weighted = static_cast<float>(incoming.v[k] * in.label(loss, 0, 0, 0, k));
+      EXPECT_NEAR(m::visitLoss(p, Gradient{y, t}), shorter.value.v[k], 1e-6 * shorter.magnitude.v[k]);
+      const auto weighted = static_cast<float>(incoming.v[k] * in.label(loss, 0, 0, 0, k));
       EXPECT_NEAR(m::softmaxGradient(y, weighted, static_cast<float>(sumOfLabels)), full.value.v[k],
                   2e-6 * (full.magnitude.v[k] + std::fabs(sumOfLabels)));
     }

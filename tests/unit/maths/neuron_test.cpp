@@ -52,7 +52,7 @@ TEST(Neuron, AgreesWithTheOracleOnEverySetOfLanes) {
         set.run(kSimpleCases + 2 * i, x.data(), g.data(), y.data(), x.size());
         set.run(kSimpleCases + 2 * i + 1, x.data(), g.data(), dx.data(), x.size());
         for (std::size_t k = 0; k < x.size(); ++k) {
-          const double at = static_cast<double>(x[k]), incoming = static_cast<double>(g[k]);
+          const auto at = static_cast<double>(x[k]), incoming = static_cast<double>(g[k]);
           const double value = oracle.value(at), slope = oracle.derivative(at);
           ASSERT_NEAR(y[k], value, 1e-6 * oracle.valueMagnitude(at) + 1e-37)
               << set.name << " " << laneCaseName(kSimpleCases + 2 * i) << " of " << x[k];
@@ -89,8 +89,8 @@ TEST(Neuron, TailsKeepTheirRelativeAccuracy) {
     for (const Tail& t : tails) {
       const oracle::Neuron oracle = oracleOf(t.neuron);
       for (int i = 0; i < 20000; ++i) {
-        const float x = static_cast<float>(c.random.real(t.low, t.high));
-        const double at = static_cast<double>(x);
+        const auto x = static_cast<float>(c.random.real(t.low, t.high));
+        const auto at = static_cast<double>(x);
         const double exact = t.derivative ? oracle.derivative(at) : oracle.value(at);
         const float got = t.derivative ? backward(t.neuron, x) : forward(t.neuron, x);
         ASSERT_NEAR(got, exact, std::fabs(exact) * t.ulps * 0x1p-23)
@@ -99,7 +99,7 @@ TEST(Neuron, TailsKeepTheirRelativeAccuracy) {
     }
     // GeLU's derivative crosses 0 near -0.75, where its two terms cancel; elsewhere it is as accurate.
     for (int i = 0; i < 20000; ++i) {
-      const float x = static_cast<float>(c.random.real(-12, 12));
+      const auto x = static_cast<float>(c.random.real(-12, 12));
       const double at = static_cast<double>(x), exact = oracleOf({NeuronType::GeLU, 0, 0, 0}).derivative(at);
       const double terms =
           0.5 * std::erfc(-at * std::sqrt(0.5)) + std::fabs(at) * std::exp(-0.5 * at * at) * 0.398942280401432678;

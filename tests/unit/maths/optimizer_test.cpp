@@ -37,14 +37,14 @@ TEST(Optimizer, StepsFollowTheOracle) {
     o.learningRate = static_cast<double>(static_cast<float>(c.random.real(0.001, 0.1)));
     const double momentum = 0.9, rho = 0.9;
     oracle::Adam adam;
-    const float rate = static_cast<float>(o.learningRate);
+    const auto rate = static_cast<float>(o.learningRate);
     struct State {
       std::vector<double> v{1.0}, a{0.0}, b{0.0}, x{0.0};
       float fv = 1.f, fa = 0.f, fb = 0.f, fx = 0.f;
     } plain, heavy, nesterov, rms, ad, ams;
     for (int step = 1; step <= 40; ++step) {
       // Smaller later on, so that the largest moment is not the latest.
-      const float g = static_cast<float>(c.random.real(-1, 1) * (step > 20 ? 0.05 : 1));
+      const auto g = static_cast<float>(c.random.real(-1, 1) * (step > 20 ? 0.05 : 1));
       const std::vector<double> grad{static_cast<double>(g)};
       adam.timeStep = static_cast<std::size_t>(step - 1);
       auto r = oracle::sgdStep(o, 0, false, grad, plain.v, {});

@@ -64,7 +64,7 @@ TEST(Philox, DropoutMasksAreTheDocumentedOnes) {
 TEST(Philox, UniformNumbersAreSpreadEvenly) {
   std::vector<float> u(1 << 18);
   laneSets().back().random(42, 0, 0, false, u.data(), u.size());
-  const double n = static_cast<double>(u.size());
+  const auto n = static_cast<double>(u.size());
   double mean = 0;
   std::vector<double> bins(64);
   for (const float v : u) {
@@ -82,10 +82,10 @@ TEST(Philox, UniformNumbersAreSpreadEvenly) {
 TEST(Philox, NormalNumbersAreNormal) {
   std::vector<float> z(1 << 18);
   laneSets().back().random(42, 1, 0, true, z.data(), z.size());
-  const double n = static_cast<double>(z.size());
+  const auto n = static_cast<double>(z.size());
   double mean = 0, square = 0, third = 0, fourth = 0, neighbours = 0;
   for (std::size_t i = 0; i < z.size(); ++i) {
-    const double v = static_cast<double>(z[i]);
+    const auto v = static_cast<double>(z[i]);
     ASSERT_TRUE(std::isfinite(v));
     mean += v / n;
     square += v * v / n;

@@ -75,13 +75,13 @@ TEST_F(Lifecycle, HandlersRunInOrderOnTheirOwnThread) {
   std::vector<std::string> seen;
   std::thread::id thread;
   auto buffer = queue->commandBuffer();
-  buffer->addScheduledHandler([&](const auto&) { seen.push_back("scheduled"); });
+  buffer->addScheduledHandler([&](const auto&) { seen.emplace_back("scheduled"); });
   buffer->addCompletedHandler([&](const auto& b) {
     EXPECT_EQ(b->status(), MTL::CommandBufferStatus::Completed);
     thread = std::this_thread::get_id();
-    seen.push_back("first");
+    seen.emplace_back("first");
   });
-  buffer->addCompletedHandler([&](const auto&) { seen.push_back("second"); });
+  buffer->addCompletedHandler([&](const auto&) { seen.emplace_back("second"); });
   buffer->commit();
   buffer->waitUntilCompleted();
   EXPECT_EQ(seen, (std::vector<std::string>{"scheduled", "first", "second"}));
@@ -221,6 +221,7 @@ TEST_F(Lifecycle, NoCopyBuffersUseTheCallersMemory) {
 TEST_F(Lifecycle, ManyThreadsUseOneQueue) {
   std::atomic<int> ran{0};
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int t = 0; t < 4; ++t)
     threads.emplace_back([&] {
       for (int i = 0; i < 25; ++i) {

@@ -14,19 +14,20 @@ using prim::Arg;
 using prim::DType;
 using prim::View;
 
+Arg reading(std::uint32_t id, View v) { return {id, Access::Read, v}; }
+Arg writing(std::uint32_t id, View v) { return {id, Access::Write, v}; }
+Arg changing(std::uint32_t id, View v) { return {id, Access::ReadWrite, v}; }
+
 /// Builds lists in a few words. Storage `t` is a temporary, `s` lasts.
 class Builder {
  public:
   std::uint32_t t(std::size_t floats, bool promotable = false) { return add(floats, true, promotable); }
   std::uint32_t s(std::size_t floats) { return add(floats, false, false); }
-  static Arg r(std::uint32_t id, View v) { return {id, Access::Read, v}; }
-  static Arg w(std::uint32_t id, View v) { return {id, Access::Write, v}; }
-  static Arg rw(std::uint32_t id, View v) { return {id, Access::ReadWrite, v}; }
   Builder& op(prim::Prim p, std::initializer_list<Arg> args) {
     prim::Op o;
-    o.prim = std::move(p);
+    o.prim = p;
     o.origin = static_cast<std::uint32_t>(list.ops.size());
-    list.add(std::move(o), {args.begin(), args.size()});
+    list.add(o, {args.begin(), args.size()});
     return *this;
   }
   prim::OpList list;
@@ -84,14 +85,15 @@ prim::Conv conv1x1() { return {}; }
 TEST(Verify, AcceptsAWellFormedList) {
   Builder b;
   const auto src = b.s(8), tmp = b.t(8), dst = b.s(8);
-  b.op(prim::Copy{}, {b.r(src, vec(8)), b.w(tmp, vec(8))}).op(prim::Copy{}, {b.r(tmp, vec(8)), b.w(dst, vec(8))});
+  b.op(prim::Copy{}, {reading(src, vec(8)), writing(tmp, vec(8))})
+      .op(prim::Copy{}, {reading(tmp, vec(8)), writing(dst, vec(8))});
   EXPECT_TRUE(verify(b.list).ok());
 }
 
 TEST(Verify, RefusesATemporaryNobodyWrote) {
   Builder b;
   const auto tmp = b.t(8), dst = b.s(8);
-  b.op(prim::Copy{}, {b.r(tmp, vec(8)), b.w(dst, vec(8))});
+  b.op(prim::Copy{}, {reading(tmp, vec(8)), writing(dst, vec(8))});
   const auto s = verify(b.list);
   ASSERT_FALSE(s.ok());
   EXPECT_NE(s.failure().text.find("operation #0 (copy"), std::string::npos) << s.failure().text;
@@ -101,7 +103,7 @@ TEST(Verify, RefusesATemporaryNobodyWrote) {
 TEST(Verify, RefusesViewsBeyondTheirStorage) {
   Builder b;
   const auto src = b.s(8), dst = b.s(7);
-  b.op(prim::Copy{}, {b.r(src, vec(8)), b.w(dst, vec(8))});
+  b.op(prim::Copy{}, {reading(src, vec(8)), writing(dst, vec(8))});
   const auto s = verify(b.list);
   ASSERT_FALSE(s.ok());
   EXPECT_NE(s.failure().text.find("reaches beyond its 28 bytes"), std::string::npos) << s.failure().text;
@@ -110,7 +112,7 @@ TEST(Verify, RefusesViewsBeyondTheirStorage) {
 TEST(Verify, RefusesArgumentsThatDoNotFit) {
   Builder b;
   const auto src = b.s(8), dst = b.s(9);
-  b.op(relu(), {b.r(src, vec(8)), b.w(dst, vec(9))});
+  b.op(relu(), {reading(src, vec(8)), writing(dst, vec(9))});
   const auto s = verify(b.list);
   ASSERT_FALSE(s.ok());
   EXPECT_NE(s.failure().text.find("operation #0 (elementwise"), std::string::npos) << s.failure().text;
@@ -123,9 +125,9 @@ TEST(ElideCopies, UpdateInPlaceBecomesTheOriginal) {
   // export -> step in place -> reload
   Builder b;
   const auto weights = b.s(8), gradient = b.s(8), tmp = b.t(8);
-  b.op(prim::Copy{}, {b.r(weights, vec(8)), b.w(tmp, vec(8))})
-      .op(prim::Step{}, {b.r(gradient, vec(8)), b.r(tmp, vec(8)), b.w(tmp, vec(8))})
-      .op(prim::Copy{}, {b.r(tmp, vec(8)), b.w(weights, vec(8))});
+  b.op(prim::Copy{}, {reading(weights, vec(8)), writing(tmp, vec(8))})
+      .op(prim::Step{}, {reading(gradient, vec(8)), reading(tmp, vec(8)), writing(tmp, vec(8))})
+      .op(prim::Copy{}, {reading(tmp, vec(8)), writing(weights, vec(8))});
   elideCopies(b.list);
   ASSERT_EQ(b.list.ops.size(), 1u);
   for (const Arg& a : b.list.argsOf(b.list.ops[0])) EXPECT_NE(a.storage, tmp);
@@ -134,7 +136,8 @@ TEST(ElideCopies, UpdateInPlaceBecomesTheOriginal) {
 TEST(ElideCopies, AReadOnlyCopyIsReadAtItsSource) {
   Builder b;
   const auto weights = b.s(8), tmp = b.t(8), out = b.s(8);
-  b.op(prim::Copy{}, {b.r(weights, vec(8)), b.w(tmp, vec(8))}).op(relu(), {b.r(tmp, vec(8)), b.w(out, vec(8))});
+  b.op(prim::Copy{}, {reading(weights, vec(8)), writing(tmp, vec(8))})
+      .op(relu(), {reading(tmp, vec(8)), writing(out, vec(8))});
   elideCopies(b.list);
   ASSERT_EQ(b.list.ops.size(), 1u);
   EXPECT_EQ(b.list.args[b.list.ops[0].firstArg].storage, weights);
@@ -143,9 +146,9 @@ TEST(ElideCopies, AReadOnlyCopyIsReadAtItsSource) {
 TEST(ElideCopies, KeepsACopyWhoseSourceChangesBeforeTheLastRead) {
   Builder b;
   const auto weights = b.s(8), tmp = b.t(8), out = b.s(8);
-  b.op(prim::Copy{}, {b.r(weights, vec(8)), b.w(tmp, vec(8))})
-      .op(prim::Fill{1.f}, {b.w(weights, vec(8))})
-      .op(relu(), {b.r(tmp, vec(8)), b.w(out, vec(8))});
+  b.op(prim::Copy{}, {reading(weights, vec(8)), writing(tmp, vec(8))})
+      .op(prim::Fill{1.f}, {writing(weights, vec(8))})
+      .op(relu(), {reading(tmp, vec(8)), writing(out, vec(8))});
   elideCopies(b.list);
   EXPECT_EQ(b.list.ops.size(), 3u);
 }
@@ -153,10 +156,10 @@ TEST(ElideCopies, KeepsACopyWhoseSourceChangesBeforeTheLastRead) {
 TEST(ElideCopies, KeepsACopyThatIsChangedWhileTheOriginalIsRead) {
   Builder b;
   const auto weights = b.s(8), tmp = b.t(8), out = b.s(8);
-  b.op(prim::Copy{}, {b.r(weights, vec(8)), b.w(tmp, vec(8))})
-      .op(prim::Fill{1.f}, {b.w(tmp, vec(8))})
-      .op(relu(), {b.r(weights, vec(8)), b.w(out, vec(8))})
-      .op(prim::Copy{}, {b.r(tmp, vec(8)), b.w(weights, vec(8))});
+  b.op(prim::Copy{}, {reading(weights, vec(8)), writing(tmp, vec(8))})
+      .op(prim::Fill{1.f}, {writing(tmp, vec(8))})
+      .op(relu(), {reading(weights, vec(8)), writing(out, vec(8))})
+      .op(prim::Copy{}, {reading(tmp, vec(8)), writing(weights, vec(8))});
   elideCopies(b.list);
   EXPECT_EQ(b.list.ops.size(), 4u);
 }
@@ -164,10 +167,10 @@ TEST(ElideCopies, KeepsACopyThatIsChangedWhileTheOriginalIsRead) {
 TEST(ElideCopies, KeepsConversionsAndParts) {
   Builder b;
   const auto weights = b.s(8), half = b.t(4), part = b.t(4), out = b.s(8);
-  b.op(prim::Copy{}, {b.r(weights, vec(8)), b.w(half, vec(8, DType::F16))})
-      .op(prim::Copy{}, {b.r(weights, vec(4)), b.w(part, vec(4))})
-      .op(relu(), {b.r(half, vec(8, DType::F16)), b.w(out, vec(8))})
-      .op(relu(), {b.r(part, vec(4)), b.w(out, vec(4))});
+  b.op(prim::Copy{}, {reading(weights, vec(8)), writing(half, vec(8, DType::F16))})
+      .op(prim::Copy{}, {reading(weights, vec(4)), writing(part, vec(4))})
+      .op(relu(), {reading(half, vec(8, DType::F16)), writing(out, vec(8))})
+      .op(relu(), {reading(part, vec(4)), writing(out, vec(4))});
   elideCopies(b.list);
   EXPECT_EQ(b.list.ops.size(), 4u);
 }
@@ -178,8 +181,8 @@ TEST(ElideCopies, KeepsConversionsAndParts) {
 TEST(Promote, HalfTemporariesBecomeFloat) {
   Builder b;
   const auto src = b.s(8), tmp = b.t(4, true), dst = b.s(8);
-  b.op(prim::Copy{}, {b.r(src, vec(8)), b.w(tmp, vec(8, DType::F16))})
-      .op(prim::Copy{}, {b.r(tmp, vec(8, DType::F16)), b.w(dst, vec(8))});
+  b.op(prim::Copy{}, {reading(src, vec(8)), writing(tmp, vec(8, DType::F16))})
+      .op(prim::Copy{}, {reading(tmp, vec(8, DType::F16)), writing(dst, vec(8))});
   promoteTemporaries(b.list);
   EXPECT_EQ(b.list.storages[tmp].bytes, 32u);
   EXPECT_EQ(b.list.args[1].view.dtype, DType::F32);
@@ -189,9 +192,9 @@ TEST(Promote, HalfTemporariesBecomeFloat) {
 TEST(Promote, LeavesWhatSomebodyLooksAtAsBits) {
   Builder b;
   const auto src = b.s(8), tmp = b.t(4, true), lasting = b.s(4);
-  b.op(prim::Copy{}, {b.r(src, vec(8)), b.w(tmp, vec(8, DType::F16))})
-      .op(prim::Call{}, {b.r(tmp, vec(8, DType::F16))})
-      .op(prim::Copy{}, {b.r(src, vec(8)), b.w(lasting, vec(8, DType::F16))});
+  b.op(prim::Copy{}, {reading(src, vec(8)), writing(tmp, vec(8, DType::F16))})
+      .op(prim::Call{}, {reading(tmp, vec(8, DType::F16))})
+      .op(prim::Copy{}, {reading(src, vec(8)), writing(lasting, vec(8, DType::F16))});
   promoteTemporaries(b.list);
   EXPECT_EQ(b.list.args[1].view.dtype, DType::F16);
   EXPECT_EQ(b.list.storages[tmp].bytes, 16u);
@@ -204,9 +207,9 @@ TEST(Promote, LeavesWhatSomebodyLooksAtAsBits) {
 TEST(Fuse, NeuronAfterConvolution) {
   Builder b;
   const auto src = b.s(64), w = b.s(16), mid = b.t(64), dst = b.s(64);
-  b.op(conv1x1(),
-       {b.r(src, img(1, 4, 4, 4)), b.r(w, View::contiguous(DType::F32, {4, 1, 1, 4})), b.w(mid, img(1, 4, 4, 4))})
-      .op(relu(), {b.r(mid, img(1, 4, 4, 4)), b.w(dst, img(1, 4, 4, 4))});
+  b.op(conv1x1(), {reading(src, img(1, 4, 4, 4)), reading(w, View::contiguous(DType::F32, {4, 1, 1, 4})),
+                   writing(mid, img(1, 4, 4, 4))})
+      .op(relu(), {reading(mid, img(1, 4, 4, 4)), writing(dst, img(1, 4, 4, 4))});
   fuseElementwise(b.list);
   ASSERT_EQ(b.list.ops.size(), 1u);
   const auto& conv = std::get<prim::Conv>(b.list.ops[0].prim);
@@ -218,10 +221,10 @@ TEST(Fuse, NeuronAfterConvolution) {
 TEST(Fuse, ChainOfConvolutionNeuronAddition) {
   Builder b;
   const auto src = b.s(64), w = b.s(16), mid = b.t(64), mid2 = b.t(64), skip = b.s(64), dst = b.s(64);
-  b.op(conv1x1(),
-       {b.r(src, img(1, 4, 4, 4)), b.r(w, View::contiguous(DType::F32, {4, 1, 1, 4})), b.w(mid, img(1, 4, 4, 4))})
-      .op(relu(), {b.r(mid, img(1, 4, 4, 4)), b.w(mid2, img(1, 4, 4, 4))})
-      .op(addition(), {b.r(mid2, img(1, 4, 4, 4)), b.r(skip, img(1, 4, 4, 4)), b.w(dst, img(1, 4, 4, 4))});
+  b.op(conv1x1(), {reading(src, img(1, 4, 4, 4)), reading(w, View::contiguous(DType::F32, {4, 1, 1, 4})),
+                   writing(mid, img(1, 4, 4, 4))})
+      .op(relu(), {reading(mid, img(1, 4, 4, 4)), writing(mid2, img(1, 4, 4, 4))})
+      .op(addition(), {reading(mid2, img(1, 4, 4, 4)), reading(skip, img(1, 4, 4, 4)), writing(dst, img(1, 4, 4, 4))});
   fuseElementwise(b.list);
   ASSERT_EQ(b.list.ops.size(), 1u) << b.list.text();
   const auto args = b.list.argsOf(b.list.ops[0]);
@@ -234,10 +237,10 @@ TEST(Fuse, ChainOfConvolutionNeuronAddition) {
 TEST(Fuse, NotWhenTheValueBetweenHasAnotherReader) {
   Builder b;
   const auto src = b.s(64), w = b.s(16), mid = b.t(64), dst = b.s(64), other = b.s(64);
-  b.op(conv1x1(),
-       {b.r(src, img(1, 4, 4, 4)), b.r(w, View::contiguous(DType::F32, {4, 1, 1, 4})), b.w(mid, img(1, 4, 4, 4))})
-      .op(relu(), {b.r(mid, img(1, 4, 4, 4)), b.w(dst, img(1, 4, 4, 4))})
-      .op(relu(), {b.r(mid, img(1, 4, 4, 4)), b.w(other, img(1, 4, 4, 4))});
+  b.op(conv1x1(), {reading(src, img(1, 4, 4, 4)), reading(w, View::contiguous(DType::F32, {4, 1, 1, 4})),
+                   writing(mid, img(1, 4, 4, 4))})
+      .op(relu(), {reading(mid, img(1, 4, 4, 4)), writing(dst, img(1, 4, 4, 4))})
+      .op(relu(), {reading(mid, img(1, 4, 4, 4)), writing(other, img(1, 4, 4, 4))});
   fuseElementwise(b.list);
   EXPECT_EQ(b.list.ops.size(), 3u);
 }
@@ -245,10 +248,10 @@ TEST(Fuse, NotWhenTheValueBetweenHasAnotherReader) {
 TEST(Fuse, NotWhenTheOtherOperandIsWrittenBetween) {
   Builder b;
   const auto src = b.s(64), w = b.s(16), mid = b.t(64), skip = b.s(64), dst = b.s(64);
-  b.op(conv1x1(),
-       {b.r(src, img(1, 4, 4, 4)), b.r(w, View::contiguous(DType::F32, {4, 1, 1, 4})), b.w(mid, img(1, 4, 4, 4))})
-      .op(prim::Fill{2.f}, {b.w(skip, img(1, 4, 4, 4))})
-      .op(addition(), {b.r(mid, img(1, 4, 4, 4)), b.r(skip, img(1, 4, 4, 4)), b.w(dst, img(1, 4, 4, 4))});
+  b.op(conv1x1(), {reading(src, img(1, 4, 4, 4)), reading(w, View::contiguous(DType::F32, {4, 1, 1, 4})),
+                   writing(mid, img(1, 4, 4, 4))})
+      .op(prim::Fill{2.f}, {writing(skip, img(1, 4, 4, 4))})
+      .op(addition(), {reading(mid, img(1, 4, 4, 4)), reading(skip, img(1, 4, 4, 4)), writing(dst, img(1, 4, 4, 4))});
   fuseElementwise(b.list);
   EXPECT_EQ(b.list.ops.size(), 3u);
 }
@@ -256,9 +259,9 @@ TEST(Fuse, NotWhenTheOtherOperandIsWrittenBetween) {
 TEST(Fuse, NotUnderAPredicate) {
   Builder b;
   const auto src = b.s(64), w = b.s(16), mid = b.t(64), dst = b.s(64), flag = b.s(1);
-  b.op(conv1x1(),
-       {b.r(src, img(1, 4, 4, 4)), b.r(w, View::contiguous(DType::F32, {4, 1, 1, 4})), b.w(mid, img(1, 4, 4, 4))})
-      .op(relu(), {b.r(mid, img(1, 4, 4, 4)), b.w(dst, img(1, 4, 4, 4))});
+  b.op(conv1x1(), {reading(src, img(1, 4, 4, 4)), reading(w, View::contiguous(DType::F32, {4, 1, 1, 4})),
+                   writing(mid, img(1, 4, 4, 4))})
+      .op(relu(), {reading(mid, img(1, 4, 4, 4)), writing(dst, img(1, 4, 4, 4))});
   b.list.predicateSets.push_back({{flag, 0}});
   b.list.ops[1].predicates = 0;
   fuseElementwise(b.list);
@@ -269,9 +272,9 @@ TEST(Fuse, NotAcrossAPartialWrite) {
   // Only half of the channels of the intermediate are read: the views differ.
   Builder b;
   const auto src = b.s(64), w = b.s(16), mid = b.t(64), dst = b.s(64);
-  b.op(conv1x1(),
-       {b.r(src, img(1, 4, 4, 4)), b.r(w, View::contiguous(DType::F32, {4, 1, 1, 4})), b.w(mid, img(1, 4, 4, 4))})
-      .op(relu(), {b.r(mid, img(1, 4, 4, 4).slice(3, 0, 2)), b.w(dst, img(1, 4, 4, 4).slice(3, 0, 2))});
+  b.op(conv1x1(), {reading(src, img(1, 4, 4, 4)), reading(w, View::contiguous(DType::F32, {4, 1, 1, 4})),
+                   writing(mid, img(1, 4, 4, 4))})
+      .op(relu(), {reading(mid, img(1, 4, 4, 4).slice(3, 0, 2)), writing(dst, img(1, 4, 4, 4).slice(3, 0, 2))});
   fuseElementwise(b.list);
   EXPECT_EQ(b.list.ops.size(), 2u);
 }
@@ -282,9 +285,9 @@ TEST(Fuse, NotAcrossAPartialWrite) {
 TEST(DropDead, RemovesWhatOnlyFeedsTheDead) {
   Builder b;
   const auto src = b.s(8), a = b.t(8), c = b.t(8), dst = b.s(8);
-  b.op(relu(), {b.r(src, vec(8)), b.w(a, vec(8))})
-      .op(relu(), {b.r(a, vec(8)), b.w(c, vec(8))})
-      .op(relu(), {b.r(src, vec(8)), b.w(dst, vec(8))});
+  b.op(relu(), {reading(src, vec(8)), writing(a, vec(8))})
+      .op(relu(), {reading(a, vec(8)), writing(c, vec(8))})
+      .op(relu(), {reading(src, vec(8)), writing(dst, vec(8))});
   dropDead(b.list);
   EXPECT_EQ(b.list.ops.size(), 1u);
 }
@@ -292,7 +295,7 @@ TEST(DropDead, RemovesWhatOnlyFeedsTheDead) {
 TEST(DropDead, KeepsCallsAndWhatTheyRead) {
   Builder b;
   const auto src = b.s(8), a = b.t(8);
-  b.op(relu(), {b.r(src, vec(8)), b.w(a, vec(8))}).op(prim::Call{}, {b.r(a, vec(8))});
+  b.op(relu(), {reading(src, vec(8)), writing(a, vec(8))}).op(prim::Call{}, {reading(a, vec(8))});
   dropDead(b.list);
   EXPECT_EQ(b.list.ops.size(), 2u);
 }
@@ -303,10 +306,10 @@ TEST(DropDead, KeepsCallsAndWhatTheyRead) {
 TEST(Memory, ChainsShareAndOverlapsDoNot) {
   Builder b;
   const auto src = b.s(1024), t0 = b.t(1024), t1 = b.t(1024), t2 = b.t(1024), dst = b.s(1024);
-  b.op(relu(), {b.r(src, vec(1024)), b.w(t0, vec(1024))})
-      .op(relu(), {b.r(t0, vec(1024)), b.w(t1, vec(1024))})
-      .op(relu(), {b.r(t1, vec(1024)), b.w(t2, vec(1024))})
-      .op(relu(), {b.r(t2, vec(1024)), b.w(dst, vec(1024))});
+  b.op(relu(), {reading(src, vec(1024)), writing(t0, vec(1024))})
+      .op(relu(), {reading(t0, vec(1024)), writing(t1, vec(1024))})
+      .op(relu(), {reading(t1, vec(1024)), writing(t2, vec(1024))})
+      .op(relu(), {reading(t2, vec(1024)), writing(dst, vec(1024))});
   const MemoryPlan plan = planMemory(b.list);
   EXPECT_EQ(plan.sum, 3 * 4096u);
   EXPECT_EQ(plan.bytes, 2 * 4096u);
@@ -325,11 +328,12 @@ TEST(Memory, RandomListsNeverOverlap) {
     Builder b;
     const auto src = b.s(4096);
     std::vector<std::uint32_t> temps;
+    temps.reserve(12);
     for (int i = 0; i < 12; ++i) temps.push_back(b.t(1 + next(4096)));
     for (int i = 0; i < 30; ++i) {
       const auto from = i < 12 ? src : temps[next(12)], to = temps[i < 12 ? static_cast<std::uint64_t>(i) : next(12)];
       const auto n = static_cast<std::int64_t>(std::min(b.list.storages[from].bytes, b.list.storages[to].bytes) / 4);
-      b.op(prim::Copy{}, {b.r(from, vec(n)), b.w(to, vec(n))});
+      b.op(prim::Copy{}, {reading(from, vec(n)), writing(to, vec(n))});
     }
     const MemoryPlan plan = planMemory(b.list);
     const Lives lives = livesOf(b.list);
@@ -354,20 +358,20 @@ class PoolWithRelu {
   explicit PoolWithRelu(float slope = 0.f, bool backward = true) {
     prim::Elementwise neuron = relu();
     neuron.program.steps[1].p[0] = slope;
-    b.op(neuron, {Builder::r(x, image), Builder::w(y, image)});
+    b.op(neuron, {reading(x, image), writing(y, image)});
     prim::Pool pool;
     pool.y = pool.x = {2, 2, 1, 0};
-    b.op(pool, {Builder::r(y, image), Builder::w(pooled, small)});
+    b.op(pool, {reading(y, image), writing(pooled, small)});
     if (!backward) return;
     pool.direction = prim::Direction::Data;
-    b.op(pool, {Builder::r(given, small), Builder::r(y, image), Builder::w(between, image)});
+    b.op(pool, {reading(given, small), reading(y, image), writing(between, image)});
     prim::Elementwise gradient = addition();
     gradient.program.steps[2].op = prim::EwOp::NeuronGrad;
     gradient.program.steps[2].code = 1;
     gradient.program.steps[2].a = 1;
     gradient.program.steps[2].c = 0;
     gradient.program.steps[2].p[0] = slope;
-    b.op(gradient, {Builder::r(between, image), Builder::r(x, image), Builder::w(diff, image)});
+    b.op(gradient, {reading(between, image), reading(x, image), writing(diff, image)});
   }
 };
 
@@ -388,12 +392,12 @@ TEST(RectifyPools, LeavesWhatIsNotTheSame) {
   PoolWithRelu leaky(0.1f), inference(0.f, false), changed, read, resultRead;
   changed.b.list.ops.insert(changed.b.list.ops.begin() + 2, prim::Op{});
   const std::size_t at = changed.b.list.args.size();
-  changed.b.list.args.push_back(Builder::w(changed.x, changed.image));
+  changed.b.list.args.push_back(writing(changed.x, changed.image));
   changed.b.list.ops[2].prim = prim::Fill{};
   changed.b.list.ops[2].firstArg = static_cast<std::uint32_t>(at), changed.b.list.ops[2].argCount = 1;
-  read.b.op(prim::Copy{}, {Builder::r(read.y, read.image), Builder::w(read.b.s(64), read.image)});
+  read.b.op(prim::Copy{}, {reading(read.y, read.image), writing(read.b.s(64), read.image)});
   resultRead.b.op(prim::Copy{},
-                  {Builder::r(resultRead.between, resultRead.image), Builder::w(resultRead.b.s(64), resultRead.image)});
+                  {reading(resultRead.between, resultRead.image), writing(resultRead.b.s(64), resultRead.image)});
   for (PoolWithRelu* p : {&leaky, &inference, &changed, &read, &resultRead}) {
     const std::string before = p->b.list.text();
     rectifyPools(p->b.list);
@@ -410,12 +414,11 @@ Builder productAndStep(bool between = false, bool gradientLasts = false) {
              momentum = b.s(30);
   prim::Matmul product;
   product.transposeA = true;
-  b.op(product, {Builder::r(given, a), Builder::r(image, x), Builder::w(gradient, c)});
-  if (between) b.op(prim::Copy{}, {Builder::r(values, flat), Builder::w(b.s(30), flat)});
+  b.op(product, {reading(given, a), reading(image, x), writing(gradient, c)});
+  if (between) b.op(prim::Copy{}, {reading(values, flat), writing(b.s(30), flat)});
   prim::Step step;
   step.kind = prim::StepKind::SgdMomentum;
-  b.op(step,
-       {Builder::r(gradient, flat), Builder::r(values, flat), Builder::rw(momentum, flat), Builder::w(values, flat)});
+  b.op(step, {reading(gradient, flat), reading(values, flat), changing(momentum, flat), writing(values, flat)});
   return b;
 }
 
