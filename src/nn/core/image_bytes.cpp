@@ -179,9 +179,9 @@ void Image::readBytes(void* dataBytes, DataLayout dataLayout, std::size_t bytesP
       hostLayout(t, prim::sizeOf(nn::dtypeOf(featureChannelFormat())), 0, bytesPerRow, bytesPerImage);
   const Staging staging(t, true);
   walk(t, host, staging.base(),
-       [&](std::size_t at, std::size_t step, const std::byte* device, std::size_t deviceStep, std::size_t count,
+       [&](std::size_t at, std::size_t hostStep, const std::byte* device, std::size_t deviceStep, std::size_t count,
            std::size_t bytes) {
-         copyRuns(static_cast<std::byte*>(dataBytes) + at, step, device, deviceStep, count, bytes);
+         copyRuns(static_cast<std::byte*>(dataBytes) + at, hostStep, device, deviceStep, count, bytes);
        });
 }
 
@@ -203,9 +203,10 @@ void Image::writeBytes(const void* dataBytes, DataLayout dataLayout, std::size_t
                      kept.channels.numberOfFeatureChannelsToReadWrite == featureChannels() && parent() == nullptr;
   Staging staging(kept, !whole);
   walk(kept, host, staging.base(),
-       [&](std::size_t at, std::size_t step, std::byte* device, std::size_t deviceStep, std::size_t count,
+       [&](std::size_t at, std::size_t hostStep, std::byte* device, std::size_t deviceStep, std::size_t count,
            std::size_t bytes) {
-         copyRuns(device, deviceStep, static_cast<const std::byte*>(dataBytes) + at, step, count, bytes);
+         // NOLINTNEXTLINE(readability-suspicious-call-argument): hostStep only sounds like toStep
+         copyRuns(device, deviceStep, static_cast<const std::byte*>(dataBytes) + at, hostStep, count, bytes);
        });
   staging.bringBack();
   storage_->derived.clear();
