@@ -103,6 +103,8 @@ Problem randomProblem(Random& r) {
   return p;
 }
 
+constexpr const char* kDepthwise = "cuda:conv:depthwise";
+
 /// Of a sum on tiles, relative to what onTiles() says: the bound of docs/numerics.md.
 constexpr double kTileTolerance = 1e-6;
 
@@ -301,7 +303,25 @@ TEST(ConvConformance, RandomProblems) {
       runResult(p, c, devices, ran);
   });
   if (!allCasesRun()) return;
+  ran.erase(kDepthwise);  // has a test of its own
   for (const auto& [name, count] : ran) EXPECT_GE(count, kCases / 10) << name << " ran too rarely to be tested";
+}
+
+TEST(ConvConformance, DepthwiseDataGradients) {
+  const Devices devices;
+  std::map<std::string, int> ran;
+  constexpr int kCases = 100;
+  forCases(kCases, [&](Case& c) {
+    Problem p = randomProblem(c.random);
+    p.desc.direction = Direction::Data;
+    p.desc.bias = p.desc.accumulate = false;
+    p.desc.groups = static_cast<int>(4 * c.random.integer(1, 8));
+    p.ci = p.co = p.desc.groups;
+    if (c.index % 2 == 0) p.srcType = p.dstType = c.index % 4 == 0 ? DType::F32 : DType::F16;
+    runResult(p, c, devices, ran);
+  });
+  if (allCasesRun() && ran.count(kDepthwise) != 0)
+    EXPECT_GE(ran[kDepthwise], kCases / 4) << "ran too rarely to be tested";
 }
 
 TEST(ConvConformance, ReducedPrecision) {

@@ -9,78 +9,14 @@
 #include <iterator>
 #include <utility>
 
-#include "conformance/device_case.hpp"
-#include "oracle/conv.hpp"
+#include "conformance/conv_errors.hpp"
 
 namespace kovar::test {
 namespace {
 
-using oracle::Tensor;
 using prim::Direction;
 using prim::DType;
 using prim::View;
-
-/// Errors in units of 2^-24 of the sum of the absolute values of the products.
-struct Errors {
-  double rms = 0, largest = 0;
-};
-
-Errors errorsOf(const std::vector<float>& got, const std::vector<double>& value, const std::vector<double>& magnitude) {
-  Errors e;
-  for (size_t i = 0; i < value.size(); ++i) {
-    const double d = std::fabs(static_cast<double>(got[i]) - value[i]) / magnitude[i] * 0x1p24;
-    e.rms += d * d / static_cast<double>(value.size());
-    e.largest = std::max(e.largest, d);
-  }
-  e.rms = std::sqrt(e.rms);
-  return e;
-}
-
-/// 14x14 pixels, 32 to 64 channels, four images, values of [-1, 1]; as in the digit classifier.
-Errors measure(long kernel, Direction direction, const std::string& name) {
-  constexpr long kImages = 4, kSize = 14, kInputs = 32, kOutputs = 64;
-  Random r(20261);
-  oracle::Conv conv;
-  conv.inputChannels = kInputs, conv.outputChannels = kOutputs;
-  conv.kernelWidth = conv.kernelHeight = kernel;
-  const auto random = [&](size_t channels) {
-    return randomTensor(r, kImages, kSize, kSize, channels, {-1, 1, false}, oracle::Format::Float32);
-  };
-  const Tensor src = random(kInputs), dst = random(kOutputs);
-  std::vector<double> weights = randomValues(r, conv.weightCount(), {-1, 1, false});
-  for (double& w : weights) w = static_cast<float>(w);
-  prim::Conv desc;
-  desc.direction = direction;
-  desc.y = desc.x = {static_cast<int>(kernel), 1, 1, static_cast<int>(kernel / 2)};
-  const View srcView = View::image(DType::F32, kImages, kSize, kSize, kInputs, kInputs),
-             dstView = View::image(DType::F32, kImages, kSize, kSize, kOutputs, kOutputs),
-             weightView = View::contiguous(DType::F32, {kOutputs, kernel, kernel, kInputs});
-  const Tensor noSrc(kImages, kSize, kSize, kInputs), noDst(kImages, kSize, kSize, kOutputs);
-  oracle::Result result;
-  std::vector<Argument> args;
-  switch (direction) {
-    case Direction::Forward:
-      result = oracle::convForward(conv, src, weights, {}, noDst);
-      args = {{srcView, src.v}, {weightView, weights}, {dstView, noDst.v, true}};
-      break;
-    case Direction::Data:
-      result = oracle::convDataGradient(conv, weights, dst, noSrc);
-      args = {{dstView, dst.v}, {weightView, weights}, {srcView, noSrc.v, true}};
-      break;
-    case Direction::Weights: {
-      const oracle::WeightGradient g = oracle::convWeightGradient(conv, src, dst);
-      result.value.v = g.weights, result.magnitude.v = g.weightsMagnitude;
-      args = {{srcView, src.v}, {dstView, dst.v}, {weightView, weights, true}};
-      break;
-    }
-  }
-  Errors errors;
-  const auto device = cpu::makeCpuBackend(1);
-  EXPECT_TRUE(DeviceCase(desc, args).run({device.get()}, name, [&](const std::vector<std::vector<float>>& got) {
-    errors = errorsOf(got[2], result.value.v, result.magnitude.v);
-  }));
-  return errors;
-}
 
 TEST(ConvWinograd, ErrorsAreAsStated) {
   // docs/numerics.md, "Convolutions on tiles", has these bounds.
@@ -94,8 +30,11 @@ TEST(ConvWinograd, ErrorsAreAsStated) {
   for (int i = 0; i < 3 * static_cast<int>(std::size(stated)); ++i) {
     const InstructionSet set(i % 3);
     const auto& s = stated[i / 3];
-    const Errors e = measure(s.kernel, s.direction, "cpu:conv:winograd"),
-                 direct = measure(s.kernel, s.direction, "cpu:conv:generic");
+    // As in the digit classifier.
+    const auto device = cpu::makeCpuBackend(1);
+    const ConvSize size{4, 14, 32, 64, s.kernel};
+    const Errors e = errorsOf(*device, "cpu:conv:winograd", size, s.direction),
+                 direct = errorsOf(*device, "cpu:conv:generic", size, s.direction);
     EXPECT_LE(e.rms, s.rms) << s.kernel << " " << names[static_cast<int>(s.direction)];
     EXPECT_LE(e.largest, s.largest) << s.kernel << " " << names[static_cast<int>(s.direction)];
     EXPECT_GT(e.rms, 0.05) << "nothing was rounded: is this the implementation that was meant?";

@@ -48,6 +48,8 @@ cudaError_t runFibers(dim3 grid, dim3 block, const std::function<void()>& thread
 /// Waits until every thread of the block that still runs has come here.
 void barrier();
 std::uint32_t exchange(std::uint32_t value, unsigned lane);
+/// `count` words of every thread of this one's warp, lane by lane. All threads of the block must come here.
+void gather(const std::uint32_t* words, unsigned count, std::uint32_t* all);
 
 }  // namespace kovar::cuda::emulation
 

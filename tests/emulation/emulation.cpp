@@ -96,6 +96,16 @@ std::uint32_t exchange(std::uint32_t value, unsigned lane) {
   return other;
 }
 
+void gather(const std::uint32_t* words, unsigned count, std::uint32_t* all) {
+  constexpr std::size_t kWarp = 32;
+  const std::size_t me = scheduler.current;
+  scheduler.exchanged.resize(std::max<std::size_t>(scheduler.exchanged.size(), position.block.x * count));
+  std::copy_n(words, count, scheduler.exchanged.data() + me * count);
+  barrier();
+  std::copy_n(scheduler.exchanged.data() + me / kWarp * kWarp * count, kWarp * count, all);
+  barrier();
+}
+
 cudaError_t runThreads(dim3 grid, dim3 block, const std::function<void()>& thread) {
   if (recording) {
     recording->push_back([=] { runThreads(grid, block, thread); });

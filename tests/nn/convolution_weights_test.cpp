@@ -427,7 +427,8 @@ TEST(ConvolutionWeights, StrictFormatsRoundWeightsToHalf) {
   auto kernel = std::make_shared<MPS::CNNConvolution>(cpuDevice(), source);
   const Probe probe;
   runOnCpu([&](const auto& commands) { probe.encode(*kernel, commands); });
-  EXPECT_EQ(probe.weight(), third) << "not strict: as given";
+  // Rounding to half would move it by 8e-5; sums on tensor cores may leave out a float's last bit.
+  EXPECT_NEAR(probe.weight(), third, 1e-7) << "not strict: as given";
 }
 
 // --- copies and states

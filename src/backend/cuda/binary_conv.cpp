@@ -34,7 +34,7 @@ base::Status prepareBits(Device&, const prim::BinaryConv& desc, std::span<const 
     now.src.data = at(inv, 0, given[0]);
     now.dst.data = epilogue.targetData(inv) + target.offset * bytesOf(target);
     now.weights = reinterpret_cast<const std::uint32_t*>(at(inv, 1, given[1]));
-    if (given.size() > 2) {
+    if (given.size() > 3) {
       now.inputBias = reinterpret_cast<const float*>(at(inv, 2, given[2]));
       now.inputScale = reinterpret_cast<const float*>(at(inv, 3, given[3]));
     }

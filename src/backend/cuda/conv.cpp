@@ -6,6 +6,9 @@
 #include "backend/cuda/nests.hpp"
 #include "backend/cuda/program.hpp"
 #include "backend/cuda/reduce.hpp"
+#ifdef KOVAR_HAS_CUDA
+#include "backend/cuda/vendor/versions.hpp"
+#endif
 
 namespace kovar::cuda {
 
@@ -28,17 +31,66 @@ ConvShape describe(const prim::Conv& desc, std::span<const View> views) {
   return s;
 }
 
+bool hasCudnn() {
+#ifdef KOVAR_HAS_CUDA
+  return !cudnnVersion().empty();
+#else
+  return false;
+#endif
+}
+
+namespace {
+
+ConvParams paramsOf(const ConvShape& s) {
+  ConvParams p;
+  p.y = s.desc.y;
+  p.x = s.desc.x;
+  p.images = s.src.dim(0), p.hs = s.src.dim(1), p.ws = s.src.dim(2), p.ci = s.src.dim(3);
+  p.hd = s.dst.dim(1), p.wd = s.dst.dim(2), p.co = s.dst.dim(3);
+  p.groups = s.desc.groups;
+  p.accumulate = s.desc.accumulate;
+  p.weights = stridedOf(s.weights);
+  return p;
+}
+
+/// Four channels can be read at once.
+bool inFoursOfEither(const View& v) {
+  return (v.dtype == prim::DType::F32 || v.dtype == prim::DType::F16) && v.dim(3) % 4 == 0 && v.stride(3) == 1 &&
+         v.stride(0) % 4 == 0 && v.stride(1) % 4 == 0 && v.stride(2) % 4 == 0 && v.offset % 4 == 0;
+}
+
+}  // namespace
+
+base::Status prepareDepthwise(Device&, const prim::Conv& desc, std::span<const View> views,
+                              const prim::PrepareOptions& options, CudaPlan& plan) {
+  const ConvShape s = describe(desc, views);
+  if (desc.direction != Direction::Data) return base::Failure{"only the gradient by the data"};
+  if (desc.groups != s.src.dim(3) || desc.groups != s.dst.dim(3)) return base::Failure{"not one channel a group"};
+  if (desc.y.stride == 1 && desc.x.stride == 1 && options.only.empty() && hasCudnn())
+    return base::Failure{"cuDNN is faster without a stride"};
+  const auto simple = [](const prim::Window& w) { return w.stride == 1 || w.dilation == 1; };
+  if (!simple(desc.y) || !simple(desc.x)) return base::Failure{"a stride with a dilation"};
+  const Epilogue epilogue(desc.post, views, s.resultArg, s.own, {}, plan);
+  const View target = epilogue.target();
+  if (!inFoursOfEither(s.dst) || !inFoursOfEither(target)) return base::Failure{"channels do not come in fours"};
+  ConvParams p = paramsOf(s);
+  p.src = stridedOf(target), p.dst = stridedOf(s.dst);
+  plan.body = [p, s, epilogue, target](const Context& context, const prim::Invocation& inv) {
+    ConvParams now = p;
+    now.src.data = epilogue.targetData(inv) + target.offset * bytesOf(target);
+    now.dst.data = at(inv, s.dstArg, s.dst);
+    now.weights.data = at(inv, s.weightsArg, s.weights);
+    const bool fours = alignedTo16({epilogue.targetData(inv), inv.args[s.dstArg].data});
+    const cudaError_t e = fours ? runDepthwiseData(now, context.stream) : runConvData(now, context.stream);
+    return check(e != cudaSuccess ? e : epilogue.finish(context.stream, inv), "depthwise convolution");
+  };
+  return {};
+}
+
 base::Status prepareConvThreads(Device& device, const prim::Conv& desc, std::span<const View> views,
                                 const prim::PrepareOptions&, CudaPlan& plan) {
   const ConvShape s = describe(desc, views);
-  ConvParams p;
-  p.y = desc.y;
-  p.x = desc.x;
-  p.images = s.src.dim(0), p.hs = s.src.dim(1), p.ws = s.src.dim(2), p.ci = s.src.dim(3);
-  p.hd = s.dst.dim(1), p.wd = s.dst.dim(2), p.co = s.dst.dim(3);
-  p.groups = desc.groups;
-  p.accumulate = desc.accumulate;
-  p.weights = stridedOf(s.weights);
+  ConvParams p = paramsOf(s);
   if (desc.direction == Direction::Weights) {
     p.src = stridedOf(s.src);
     p.dst = stridedOf(s.dst);
@@ -85,6 +137,7 @@ base::Status prepareConvThreads(Device& device, const prim::Conv& desc, std::spa
 
 std::span<const Candidate<prim::Conv>> convCandidates() {
   static constexpr Candidate<prim::Conv> kList[] = {
+      {"cuda:conv:depthwise", prepareDepthwise},
       {"cuda:conv:tiles", prepareConvTiles},
 #ifdef KOVAR_HAS_CUDA
       {"cuda:conv:cudnn", prepareConvCudnn},

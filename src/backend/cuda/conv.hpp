@@ -18,6 +18,9 @@ struct ConvShape {
 };
 ConvShape describe(const prim::Conv& desc, std::span<const prim::View> views);
 
+/// Whether there is a candidate of cuDNN's to leave a convolution to.
+bool hasCudnn();
+
 base::Status prepareConvCudnn(Device& device, const prim::Conv& desc, std::span<const prim::View> views,
                               const prim::PrepareOptions& options, CudaPlan& plan);
 base::Status prepareConvTiles(Device& device, const prim::Conv& desc, std::span<const prim::View> views,

@@ -1,3 +1,6 @@
+#include <cstdint>
+#include <vector>
+
 #include "backend/cuda/cuda.hpp"
 #include "backend/cuda/nests.hpp"
 
@@ -5,6 +8,17 @@ namespace kovar::cuda {
 namespace {
 
 using prim::View;
+
+/// Four channels of each lie together; the mask has one byte for each of them.
+bool inFoursWith(const View& mask, const View& src, const View& dst) {
+  return inFours(std::vector<View>{src, dst}) && mask.stride(3) == 1 && mask.stride(0) % 4 == 0 &&
+         mask.stride(1) % 4 == 0 && mask.stride(2) % 4 == 0 && mask.offset % 4 == 0;
+}
+
+/// Where the memory of this run starts so that it can be read like that. A null mask is not written.
+bool startInFours(const DropoutParams& p) {
+  return alignedTo16({p.src.data, p.dst.data}) && reinterpret_cast<std::uintptr_t>(p.mask.data) % 4 == 0;
+}
 
 base::Status prepareApply(const prim::Random& desc, std::span<const View> views, DropoutParams p, CudaPlan& plan) {
   const View &src = views[0], &mask = views[1], &dst = views[2];
@@ -20,11 +34,13 @@ base::Status prepareApply(const prim::Random& desc, std::span<const View> views,
   p.src = stridedOf(src);
   p.mask = stridedOf(mask);
   p.dst = stridedOf(dst);
+  p.fours = p.maskStride[2] == 1 && inFoursWith(mask, src, dst);
   plan.body = [p, src, mask, dst](const Context& context, const prim::Invocation& inv) {
     DropoutParams now = p;
     now.src.data = at(inv, 0, src);
     now.mask.data = at(inv, 1, mask);
     now.dst.data = at(inv, 2, dst);
+    now.fours = p.fours && startInFours(now);
     return check(runApplyMask(now, context.stream), "dropout gradient");
   };
   return {};
@@ -54,6 +70,7 @@ base::Status prepareDropout(const prim::Random& desc, std::span<const View> view
   p.src = stridedOf(src);
   p.dst = stridedOf(dst);
   p.mask = stridedOf(mask);
+  p.fours = p.maskStride[2] != 0 && inFoursWith(mask, src, dst);
   // A mask that several elements share is drawn first, in its own small extents, then applied.
   const std::size_t room =
       !full && !desc.writeMask ? plan.reserve(static_cast<std::size_t>(mask.elements())) : std::size_t{0};
@@ -67,6 +84,7 @@ base::Status prepareDropout(const prim::Random& desc, std::span<const View> view
     else if (!full)
       now.mask.data = inv.scratch + room;
     now.scalars = context.scalars(inv);
+    now.fours = p.fours && startInFours(now);
     if (full) return check(runDropout(now, context.stream), "dropout");
     const cudaError_t e = runDrawMask(now, context.stream);
     return check(e != cudaSuccess ? e : runApplyMask(now, context.stream), "dropout");

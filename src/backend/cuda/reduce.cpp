@@ -52,13 +52,17 @@ PreparedReduce::PreparedReduce(const prim::Reduce& desc, const View& src, const 
 
   const std::int64_t keptStep = p.kept.step[p.kept.rank - 1][0], reducedStep = p.reduced.step[p.reduced.rank - 1][0];
   p.across = p.results > 1 && (p.count == 1 || keptStep < reducedStep);
-  p.lanes = p.across ? 8 : p.count > 1024 ? kBlockThreads : p.count > 128 ? 32 : 8;
+  p.fours = !p.across && p.reduced.rank == 1 && reducedStep == 4 && src.dtype == prim::DType::F32 && p.count % 4 == 0 &&
+            srcStart_ % 16 == 0;
+  for (int a = 0; a < p.kept.rank; ++a) p.fours = p.fours && p.kept.step[a][0] % 16 == 0;
+  const bool few = p.fours && p.count <= 64;  // four loads a thread
+  p.lanes = p.across ? 8 : p.count > 1024 ? kBlockThreads : p.count > 128 ? 32 : few ? 4 : 8;
   // Few results of many elements each: several blocks share one.
   const std::int64_t blocks = (p.results + kBlockThreads / p.lanes - 1) / (kBlockThreads / p.lanes);
   const std::int64_t wanted = std::max<std::int64_t>(1, 4 * multiprocessors / blocks);
   const std::int64_t most = std::max<std::int64_t>(1, p.count / (16 * p.lanes));
   p.splits = std::min({wanted, most, std::int64_t{1024}});
-  p.perSplit = (p.count + p.splits - 1) / p.splits;
+  p.perSplit = ((p.count + p.splits - 1) / p.splits + 3) / 4 * 4;
   p.splits = (p.count + p.perSplit - 1) / p.perSplit;
   if (p.splits > 1) partials_ = plan.reserve(static_cast<std::size_t>(p.results * p.splits) * sizeof(Partial));
 }
@@ -67,6 +71,7 @@ cudaError_t PreparedReduce::run(cudaStream_t stream, std::byte* src, std::byte* 
   ReduceParams p = params_;
   p.src.data = src + srcStart_;
   p.dst.data = dst + dstStart_;
+  p.fours = p.fours && alignedTo16({p.src.data});
   if (p.splits > 1) p.partials = reinterpret_cast<Partial*>(scratch + partials_);
   return runReduce(p, stream);
 }

@@ -67,7 +67,7 @@ class Copies {
   }
 
   cudaStream_t stream_;
-  ManyCopiesParams pending_;
+  ManyCopiesParams pending_{};
 };
 
 }  // namespace

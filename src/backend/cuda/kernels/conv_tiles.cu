@@ -1,192 +1,241 @@
-// Convolutions in float32, forward and by the data with stride 1, as a product by tiles: rows are positions of the
-// result, columns its channels, and the depth runs over taps and channels read. What the next step of the depth needs is
-// fetched while this one is multiplied.
+// Convolutions in float32, forward and by the data, as a product by tiles: rows are positions of the result, columns its
+// channels, and the depth runs over taps and channels read.
 
 #include <type_traits>
 
-#include "backend/cuda/kernels/conv_load.cuh"
-#include "backend/cuda/kernels/lanes.cuh"
 #include "backend/cuda/kernels/launch.cuh"
+#include "backend/cuda/kernels/tensor.cuh"
+#include "backend/cuda/kernels/windows.cuh"
 #include "maths/neuron-inl.hpp"
 
 namespace kovar::cuda {
 namespace {
 
-constexpr int kTileThreads = 128, kThreadsN = 8, kThreadsM = kTileThreads / kThreadsN, kDepth = 16;
+using Copies = ConvTilesParams::Copies;
 
-/// One step of the depth: a tap of one channel.
+constexpr int kTileThreads = 128, kWarps = kTileThreads / 32;
+
+/// A tap of one channel or of a step's, in floats from the window's first tap and from a filter's first weight.
 struct Tap {
-  std::int64_t source = 0;  ///< bytes from channel 0 of the window's first tap
-  std::int64_t weight = 0;  ///< bytes from a filter's first weight
-  std::int32_t y = kOutside, x = 0;
-  bool counts = false;
+  std::int32_t source = 0, weight = 0, y = kOutside, x = 0;
 };
 
-__device__ Tap tapOf(const ConvTilesParams& p, std::int64_t index) {
-  Tap tap;
-  if (index >= p.depth) return tap;
+__device__ Tap tapOf(const ConvTilesParams& p, int ky, int kx, int c) {
+  const std::int32_t y = ky * p.y.dilation, x = kx * p.x.dilation;
+  return {y * p.sourceY + x * p.sourceX + c, ky * p.weightY + kx * p.weightX + c * p.weightInput, y, x};
+}
+
+__device__ Tap tapAt(const ConvTilesParams& p, std::int64_t depth) {
+  if (depth >= p.depth) return {};
   std::int64_t c = 0, kx = 0;
-  const std::int64_t ky = divide(kx, divide(c, index, p.inputs), p.x.kernel);
-  tap.y = static_cast<std::int32_t>(ky * p.y.dilation);
-  tap.x = static_cast<std::int32_t>(kx * p.x.dilation);
-  tap.source = tap.y * p.src.step[1] + tap.x * p.src.step[2] + c * 4;
-  tap.weight = ky * p.weightY + kx * p.weightX + c * p.weightInput;
-  tap.counts = true;
-  return tap;
+  const std::int64_t ky = divide(kx, divide(c, depth, p.inputs), p.x.kernel);
+  return tapOf(p, static_cast<int>(ky), static_cast<int>(kx), static_cast<int>(c));
 }
 
-/// The position whose taps a thread fetches.
-struct Window {
-  std::int64_t source = 0;
-  std::int32_t y = kOutside, x = 0;
+/// The taps of steps that lie in one each.
+struct TapWalk {
+  int ky = 0, kx = 0, c = 0;
+  __device__ Tap next(const ConvTilesParams& p) {
+    const Tap tap = tapOf(p, ky, kx, c);
+    c += kStep;
+    if (c < p.inputs) return tap;
+    c = 0;
+    if (++kx < p.x.kernel) return tap;
+    kx = 0;
+    ++ky;
+    return tap;
+  }
 };
 
-__device__ Window windowOf(const ConvTilesParams& p, std::int64_t index) {
-  Window w;
-  if (index >= p.positions) return w;
-  std::int64_t x = 0, y = 0;
-  const std::int64_t n = divide(y, divide(x, index, p.wd), p.hd);
-  w.y = static_cast<std::int32_t>(y * p.y.stride - p.y.pad);
-  w.x = static_cast<std::int32_t>(x * p.x.stride - p.x.pad);
-  w.source = n * p.src.step[0] + w.y * p.src.step[1] + w.x * p.src.step[2];
-  return w;
+/// A position of the result: its window's first tap and its own place, in floats from channel 0.
+struct alignas(16) Position {
+  std::int32_t source = 0, target = 0, y = kOutside, x = 0;
+  /// Both may lie outside: twice kOutside still does.
+  __device__ bool reads(const ConvTilesParams& p, const Tap& tap) const {
+    return isInside(y + tap.y, p.hs) & isInside(x + tap.x, p.ws);
+  }
+};
+
+__device__ Position positionAt(const ConvTilesParams& p, std::int64_t index) {
+  if (index >= p.positions) return {};
+  std::int64_t column = 0, row = 0;
+  const auto n = static_cast<std::int32_t>(divide(row, divide(column, index, p.wd), p.hd));
+  const auto v = static_cast<std::int32_t>(row), u = static_cast<std::int32_t>(column);
+  const std::int32_t y = v * p.y.stride - p.y.pad, x = u * p.x.stride - p.x.pad;
+  return {n * p.sourceImage + y * p.sourceY + x * p.sourceX, n * p.targetImage + v * p.targetY + u * p.targetX, y, x};
 }
 
-/// kM, kN: rows and columns of a thread. kWhole: kDepth divides the channels and they can be read four at a time, so that
-/// a step lies in one tap.
-template <int kM, int kN, bool kWhole>
-__global__ void __launch_bounds__(kTileThreads, 3) convTile(const __grid_constant__ ConvTilesParams p) {
-  constexpr int kRows = kThreadsM * kM, kColumns = kThreadsN * kN;
-  constexpr int kSharers = kTileThreads / kRows;          // threads that fetch for one row
-  constexpr int kFetched = kDepth / kSharers;             // and what each fetches
-  constexpr int kWeights = kDepth * kColumns / kTileThreads;
-  alignas(16) __shared__ float sources[kDepth][kRows];
-  alignas(16) __shared__ float weights[kDepth][kColumns + 4];  // padded against bank conflicts
-  __shared__ Tap taps[2][kDepth];
-  const int t = static_cast<int>(threadIdx.x), row = t / kThreadsN, column = t % kThreadsN;
-  const std::int64_t group = blockIdx.z;
+/// -0 where there is no bias: adding it changes nothing.
+__device__ float biasOf(const ConvTilesParams& p, std::int64_t output) {
+  if (p.bias == nullptr || output >= p.outputs) return -0.f;
+  return p.bias[(blockIdx.z * p.outputs + output) * p.biasStep];
+}
+
+__device__ float finished(const ConvTilesParams& p, float sum, float bias) {
+  const float v = sum + bias;
+  if (!p.rectified) return v;
+  return p.slope == 0.f ? m::ReLUZero{}.fwd(v) : m::ReLU{p.slope}.fwd(v);
+}
+
+/// kM, kN: 16 rows and 8 columns of the result, that often for a warp. kWarpsN: warps side by side.
+template <int kM, int kN, int kWarpsN, Copies kCopies>
+__global__ void __launch_bounds__(kTileThreads, kM > 2 ? 3 : 4) convTile(const __grid_constant__ ConvTilesParams p) {
+  constexpr int kWarpRows = 16 * kM, kWarpColumns = 8 * kN;
+  constexpr int kRows = kWarpRows * (kWarps / kWarpsN), kColumns = kWarpColumns * kWarpsN;
+  constexpr bool kByDepth = kCopies == Copies::AlongOutputs;
+  constexpr int kStride = kByDepth ? kColumns + 8 : kStep;
+  constexpr int kStages = stagesOf(kRows + kColumns);
+  using Right = std::conditional_t<kByDepth, ByDepth<kStride>, ByRow>;
+  alignas(16) __shared__ float sources[kStages][kRows * kStep];
+  alignas(16) __shared__ float filters[kStages][kByDepth ? kStep * kStride : kColumns * kStep];
+  __shared__ Position positions[kRows];
+  const int t = static_cast<int>(threadIdx.x), warp = t / 32;
+  const int warpRow = warp / kWarpsN * kWarpRows, warpColumn = warp % kWarpsN * kWarpColumns;
   const std::int64_t firstRow = static_cast<std::int64_t>(blockIdx.x) * kRows;
   const std::int64_t firstColumn = static_cast<std::int64_t>(blockIdx.y) * kColumns;
-  const std::byte* source = p.src.data + group * p.inputs * 4;
-  const std::byte* filters = p.weights + group * p.weightGroup + firstColumn * p.weightOutput;
-  const int mine = t % kRows, part = t / kRows * kFetched;
-  const Window window = windowOf(p, firstRow + mine);
-
-  float fetchedSources[kFetched], fetchedWeights[kWeights];
-  // Neighbouring threads fetch neighbouring weights.
-  const auto weightAt = [&](int i, int& k, int& n) {
-    const int e = t + i * kTileThreads;
-    k = p.alongInputs ? e % kDepth : e / kColumns;
-    n = p.alongInputs ? e / kDepth : e % kColumns;
-  };
-  // Both may lie outside: twice kOutside still does.
-  const auto inside = [&](const Tap& tap) {
-    return isInside(window.y + tap.y, p.hs) & isInside(window.x + tap.x, p.ws);
-  };
-  const auto fetch = [&](const Tap* step) {
-    if constexpr (kWhole) {
-      const bool in = inside(step[0]);
-      const std::byte* from = source + (in ? window.source + step[0].source + part * 4 : 0);
-#pragma unroll
-      for (int k = 0; k < kFetched; k += 4) {
-        const Lanes<4> v = *reinterpret_cast<const Lanes<4>*>(from + k * 4);
-#pragma unroll
-        for (int l = 0; l < 4; ++l) fetchedSources[k + l] = in ? v.v[l] : 0.f;
-      }
-    } else {
-#pragma unroll
-      for (int k = 0; k < kFetched; ++k) {
-        const Tap& tap = step[part + k];
-        fetchedSources[k] = loadIf(inside(tap), source, window.source + tap.source);
-      }
-    }
-#pragma unroll
-    for (int i = 0; i < kWeights; ++i) {
-      int k = 0, n = 0;
-      weightAt(i, k, n);
-      const Tap& tap = step[k];
-      fetchedWeights[i] =
-          loadIf(tap.counts & (firstColumn + n < p.outputs), filters, n * p.weightOutput + tap.weight);
-    }
-  };
-
-  float sums[kM][kN] = {};
-  if (t < kDepth) taps[0][t] = tapOf(p, t);
+  const float* source = p.source + blockIdx.z * p.inputs;
+  const float* weights = p.weights + blockIdx.z * static_cast<std::int64_t>(p.weightGroup) + firstColumn * p.weightOutput;
+  for (int r = t; r < kRows; r += kTileThreads) positions[r] = positionAt(p, firstRow + r);
   __syncthreads();
-  fetch(taps[0]);
-  int now = 0;
-  for (std::int64_t base = 0; base < p.depth; base += kDepth, now = 1 - now) {
+
+  const auto steps = static_cast<int>((p.depth + kStep - 1) / kStep);
+  TapWalk walk;
+  const auto copySources = [&](const Tap& tap, float* to, int part, auto bytes) {
+    constexpr int kBytes = decltype(bytes)::value, kSharers = 4 * kStep / kBytes;
 #pragma unroll
-    for (int k = 0; k < kFetched; ++k) sources[part + k][mine] = fetchedSources[k];
-#pragma unroll
-    for (int i = 0; i < kWeights; ++i) {
-      int k = 0, n = 0;
-      weightAt(i, k, n);
-      weights[k][n] = fetchedWeights[i];
+    for (int r = t / kSharers; r < kRows; r += kTileThreads / kSharers) {
+      const Position at = positions[r];
+      const bool in = at.reads(p, tap);
+      startCopy<kBytes>(to + r * kStep + part, source + (in ? at.source + tap.source + part : 0), in);
     }
-    if (t < kDepth) taps[1 - now][t] = tapOf(p, base + kDepth + t);
+  };
+  const auto copyRows = [&](const Tap& tap, float* to, int part, auto bytes) {
+    constexpr int kBytes = decltype(bytes)::value, kSharers = 4 * kStep / kBytes;
+#pragma unroll
+    for (int place = t / kSharers; place < kColumns; place += kTileThreads / kSharers) {
+      const int n = ByRow::columnAt<kN>(place);
+      const bool in = tap.y != kOutside && firstColumn + n < p.outputs;
+      startCopy<kBytes>(to + place * kStep + part, weights + (in ? n * p.weightOutput + tap.weight + part : 0), in);
+    }
+  };
+  // Steps are fetched in their order.
+  const auto fetch = [&](int step) {
+    if (step < steps) {
+      float *rows = sources[step % kStages], *columns = filters[step % kStages];
+      if constexpr (kCopies == Copies::Singles) {
+        constexpr std::integral_constant<int, 4> kOne;
+        const Tap tap = tapAt(p, static_cast<std::int64_t>(step) * kStep + t % kStep);
+        copySources(tap, rows + t % kStep, 0, kOne);
+        copyRows(tap, columns + t % kStep, 0, kOne);
+      } else {
+        constexpr std::integral_constant<int, 16> kFour;
+        const Tap tap = walk.next(p);
+        copySources(tap, rows, t % 4 * 4, kFour);
+        if constexpr (kByDepth) {
+#pragma unroll
+          for (int e = t; e < kStep * kColumns / 4; e += kTileThreads) {
+            const int n = e % (kColumns / 4) * 4, d = e / (kColumns / 4);
+            const bool in = firstColumn + n < p.outputs;
+            startCopy<16>(columns + slotOf(d) * kStride + n, weights + (in ? n + tap.weight + d * p.weightInput : 0), in);
+          }
+        } else {
+          copyRows(tap, columns, t % 4 * 4, kFour);
+        }
+      }
+    }
+    endCopies();
+  };
+
+  float sums[kM][kN][4] = {};
+  for (int s = 0; s < kStages - 1; ++s) fetch(s);
+  for (int step = 0; step < steps; ++step) {
+    awaitCopies<kStages - 2>();
     __syncthreads();
-    if (base + kDepth < p.depth) fetch(taps[1 - now]);
-    addProduct<kThreadsN>(sources, weights, row, column, sums);
-    __syncthreads();
+    fetch(step + kStages - 1);
+    addProduct<ByRow, Right>(sources[step % kStages] + warpRow * kStep,
+                             filters[step % kStages] + warpColumn * (kByDepth ? 1 : kStep), sums);
   }
 
-  const std::int64_t first = firstRow + row * kM, c = firstColumn + column * 4;
-  Pixel<1> at(first, p.hd, p.wd, 1);
-  at.c = group * p.outputs + c;
-  const auto bias = [&](int j) {
-    const int further = tileColumn<kN, kThreadsN>(0, j);
-    return p.bias != nullptr && c + further < p.outputs ? p.bias[(at.c + further) * p.biasStep] : 0.f;
-  };
-  float summands[kN];
+  // Results of lane 4 g + t: leftRow(i, h), and kN columns from kN (2 t + e) on.
+  const std::int64_t mine = firstColumn + warpColumn + 2 * kN * laneInGroup();
+  float* target = p.target + (blockIdx.z * p.outputs + mine) * p.targetChannel;
+  float bias[2][kN];
 #pragma unroll
-  for (int j = 0; j < kN; ++j) summands[j] = bias(j);
+  for (int e = 0; e < 2; ++e)
 #pragma unroll
-  for (int i = 0; i < kM; ++i) {
-    if (first + i >= p.positions) return;
-    std::byte* to = p.dst.data + at.in(p.dst);
+    for (int j = 0; j < kN; ++j) bias[e][j] = biasOf(p, mine + e * kN + j);
+  bool numbers = true;
 #pragma unroll
-    for (int j = 0; j < kN; j += 4) {
-      const int further = tileColumn<kN, kThreadsN>(0, j);
-      const std::int64_t left = p.outputs - c - further;
-      Lanes<4> v;
+  for (int i = 0; i < kM; ++i)
 #pragma unroll
-      for (int l = 0; l < 4; ++l) {
-        v.v[l] = p.bias != nullptr ? sums[i][j + l] + summands[j + l] : sums[i][j + l];
-        if (p.rectified) v.v[l] = p.slope == 0.f ? m::ReLUZero{}.fwd(v.v[l]) : m::ReLU{p.slope}.fwd(v.v[l]);
-      }
-      std::byte* four = to + further * p.dst.step[3];
-      if (p.vectors && left >= 4) {
-        *reinterpret_cast<Lanes<4>*>(four) = v;
-      } else {
+    for (int h = 0; h < 2; ++h) {
+      const int r = warpRow + ByRow::leftRow<kM>(i, h);
+      if (firstRow + r >= p.positions) continue;
 #pragma unroll
-        for (int l = 0; l < 4; ++l)
-          if (l < left) *reinterpret_cast<float*>(four + l * p.dst.step[3]) = v.v[l];
+      for (int e = 0; e < 2; ++e) {
+        float* to = target + positions[r].target + e * kN * p.targetChannel;
+        const std::int64_t left = p.outputs - mine - e * kN;
+        Lanes<kN> v;
+#pragma unroll
+        for (int j = 0; j < kN; ++j) {
+          v.v[j] = finished(p, sums[i][j][2 * h + e], bias[e][j]);
+          numbers &= v.v[j] == v.v[j];
+        }
+        if (kN == 4 && p.vectors && left >= 4) {
+          *reinterpret_cast<Lanes<kN>*>(to) = v;
+        } else {
+#pragma unroll
+          for (int j = 0; j < kN; ++j)
+            if (j < left) to[j * p.targetChannel] = v.v[j];
+        }
       }
     }
-    // The next position.
-    if (++at.x < p.wd) continue;
-    at.x = 0;
-    if (++at.y < p.hd) continue;
-    at.y = 0;
-    ++at.n;
+  if (numbers) return;
+  // An infinity has parts that are not numbers: such results are summed again as plain floats.
+#pragma unroll 1
+  for (int i = 0; i < kM * 2 * 2 * kN; ++i) {
+    const int r = warpRow + ByRow::leftRow<kM>(i / (4 * kN), i / (2 * kN) % 2), n = i % (2 * kN);
+    if (firstRow + r >= p.positions || mine + n >= p.outputs) continue;
+    const Position at = positions[r];
+    float& to = target[at.target + n * p.targetChannel];
+    if (to == to) continue;
+    const float* filter = weights + (mine - firstColumn + n) * p.weightOutput;
+    float sum = 0.f;
+    for (std::int64_t d = 0; d < p.depth; ++d) {
+      const Tap tap = tapAt(p, d);
+      if (at.reads(p, tap)) sum = m::fma(source[at.source + tap.source], filter[tap.weight], sum);
+    }
+    to = finished(p, sum, biasOf(p, mine + n));
   }
+}
+
+template <int kM, int kN, int kWarpsN>
+cudaError_t run(const ConvTilesParams& p, cudaStream_t stream) {
+  constexpr std::int64_t kRows = 16 * kM * (kWarps / kWarpsN), kColumns = 8 * kN * kWarpsN;
+  const dim3 grid(static_cast<unsigned>((p.positions + kRows - 1) / kRows),
+                  static_cast<unsigned>((p.outputs + kColumns - 1) / kColumns), static_cast<unsigned>(p.groups));
+  const auto kernel = p.copies == Copies::Singles       ? convTile<kM, kN, kWarpsN, Copies::Singles>
+                      : p.copies == Copies::AlongInputs ? convTile<kM, kN, kWarpsN, Copies::AlongInputs>
+                                                        : convTile<kM, kN, kWarpsN, Copies::AlongOutputs>;
+  return launchBlocks(kernel, grid, dim3(kTileThreads), stream, p);
 }
 
 }  // namespace
 
 cudaError_t runConvTiles(const ConvTilesParams& p, cudaStream_t stream) {
-  const auto run = [&]<int kM, int kN>(std::integral_constant<int, kM>, std::integral_constant<int, kN>) {
-    constexpr std::int64_t kRows = kThreadsM * kM, kColumns = kThreadsN * kN;
-    const dim3 grid(static_cast<unsigned>((p.positions + kRows - 1) / kRows),
-                    static_cast<unsigned>((p.outputs + kColumns - 1) / kColumns), static_cast<unsigned>(p.groups));
-    const auto kernel = p.whole ? convTile<kM, kN, true> : convTile<kM, kN, false>;
-    return launchBlocks(kernel, grid, dim3(kTileThreads), stream, p);
-  };
-  using Few = std::integral_constant<int, 4>;
-  using Many = std::integral_constant<int, 8>;
-  if (p.narrow) return p.low ? run(Few{}, Few{}) : run(Many{}, Few{});
-  return p.low ? run(Few{}, Many{}) : run(Many{}, Many{});
+  switch (p.tile) {
+    case ConvTilesParams::Tile::Rows128Columns64:
+      return run<4, 4, 2>(p, stream);
+    case ConvTilesParams::Tile::Rows64Columns64:
+      return run<2, 4, 2>(p, stream);
+    case ConvTilesParams::Tile::Rows128Columns32:
+      return run<2, 4, 1>(p, stream);
+    case ConvTilesParams::Tile::Rows64Columns32:
+      return run<1, 4, 1>(p, stream);
+    case ConvTilesParams::Tile::Rows128Columns8:
+      break;
+  }
+  return run<2, 1, 1>(p, stream);
 }
 
 }  // namespace kovar::cuda

@@ -1,13 +1,14 @@
 // Weight gradients of a convolution in float32: the product of the gradient's channels by the source's taps, summed over
 // all positions. A block takes a tile of that product and a share of the positions; shares are added in a fixed order.
 
-#include "backend/cuda/kernels/conv_load.cuh"
 #include "backend/cuda/kernels/launch.cuh"
+#include "backend/cuda/kernels/tensor.cuh"
+#include "backend/cuda/kernels/windows.cuh"
 
 namespace kovar::cuda {
 namespace {
 
-constexpr int kThreadsM = 8, kThreadsN = 16, kTileThreads = kThreadsM * kThreadsN, kDepth = 16;
+constexpr int kTileThreads = 128, kWarps = kTileThreads / 32;
 
 /// Where the values of one position lie, in floats; one load of 16 bytes.
 struct alignas(16) Position {
@@ -15,82 +16,153 @@ struct alignas(16) Position {
   std::int32_t y = kOutside, x = 0;              ///< of that tap
 };
 
-__device__ Position positionOf(const ConvWeightsParams& p, std::int64_t index, std::int64_t end) {
-  Position at;
-  if (index >= end) return at;
-  std::int64_t x = 0, y = 0;
-  const std::int64_t n = divide(y, divide(x, index, p.wd), p.hd);
-  at.gradient = static_cast<std::int32_t>((n * p.dst.step[0] + y * p.dst.step[1] + x * p.dst.step[2]) / 4);
-  at.y = static_cast<std::int32_t>(y * p.y.stride - p.y.pad);
-  at.x = static_cast<std::int32_t>(x * p.x.stride - p.x.pad);
-  at.source = static_cast<std::int32_t>((n * p.src.step[0] + at.y * p.src.step[1] + at.x * p.src.step[2]) / 4);
-  return at;
-}
+/// Every kStep-th position, from one on.
+class PositionWalk {
+ public:
+  __device__ PositionWalk(const ConvWeightsParams& p, std::int64_t first, std::int64_t end) : left_(end - first) {
+    std::int64_t x = 0, y = 0;
+    n_ = static_cast<std::int32_t>(divide(y, divide(x, first, p.wd), p.hd));
+    y_ = static_cast<std::int32_t>(y), x_ = static_cast<std::int32_t>(x);
+  }
+  __device__ Position next(const ConvWeightsParams& p) {
+    if (left_ <= 0) return {};
+    const std::int32_t y = y_ * p.y.stride - p.y.pad, x = x_ * p.x.stride - p.x.pad;
+    const Position at{n_ * p.gradientImage + y_ * p.gradientY + x_ * p.gradientX,
+                      n_ * p.sourceImage + y * p.sourceY + x * p.sourceX, y, x};
+    left_ -= kStep;
+    n_ += p.stepImages, y_ += p.stepRows, x_ += p.stepColumns;
+    if (x_ >= p.wd) x_ -= static_cast<std::int32_t>(p.wd), ++y_;
+    if (y_ >= p.hd) y_ -= static_cast<std::int32_t>(p.hd), ++n_;
+    return at;
+  }
 
-/// A thread has kM rows (gradient channels) by kN columns (tap and source channel) of the tile.
-template <int kM, int kN>
-__global__ void __launch_bounds__(kTileThreads, 3) convWeightsTile(const __grid_constant__ ConvWeightsParams p) {
-  constexpr int kRows = kThreadsM * kM, kColumns = kThreadsN * kN;
-  alignas(16) __shared__ float gradients[kDepth][kRows];
-  alignas(16) __shared__ float sources[kDepth][kColumns];
-  __shared__ Position positions[kDepth];
-  const int t = static_cast<int>(threadIdx.x), row = t / kThreadsN, column = t % kThreadsN;
+ private:
+  std::int64_t left_;
+  std::int32_t n_, y_, x_;
+};
+
+/// A column of the product: one tap of a source channel.
+struct Tap {
+  std::int32_t source = 0, y = kOutside, x = 0;
+  __device__ Tap(const ConvWeightsParams& p, std::int64_t column) {
+    if (column >= p.columns) return;
+    std::int64_t c = 0, kx = 0;
+    const std::int64_t ky = divide(kx, divide(c, column, p.inputs), p.x.kernel);
+    y = static_cast<std::int32_t>(ky) * p.y.dilation, x = static_cast<std::int32_t>(kx) * p.x.dilation;
+    source = y * p.sourceY + x * p.sourceX + static_cast<std::int32_t>(c);
+  }
+  /// Both may lie outside: twice kOutside still does.
+  __device__ bool isReadAt(const ConvWeightsParams& p, const Position& at) const {
+    return isInside(at.y + y, p.hs) & isInside(at.x + x, p.ws);
+  }
+};
+
+/// kM, kN: 16 rows and 8 columns of the product, that often for a warp. kWarpsN: warps side by side. kFloats: how many
+/// neighbouring channels are copied at once.
+template <int kM, int kN, int kWarpsN, int kFloats>
+__global__ void __launch_bounds__(kTileThreads, kM > 2 ? 3 : 4) convWeightsTile(const __grid_constant__ ConvWeightsParams p) {
+  constexpr int kWarpRows = 16 * kM, kWarpColumns = 8 * kN;
+  constexpr int kRows = kWarpRows * (kWarps / kWarpsN), kColumns = kWarpColumns * kWarpsN;
+  constexpr int kStages = stagesOf(kRows + kColumns);
+  using Left = ByDepth<kRows + 8>;
+  using Right = ByDepth<kColumns + 8>;
+  alignas(16) __shared__ float gradients[kStages][kStep * Left::kStride];
+  alignas(16) __shared__ float sources[kStages][kStep * Right::kStride];
+  __shared__ Position positions[2][kStep];
+  const int t = static_cast<int>(threadIdx.x), warp = t / 32;
+  const int warpRow = warp / kWarpsN * kWarpRows, warpColumn = warp % kWarpsN * kWarpColumns;
   const std::int64_t group = blockIdx.z / p.splits, split = blockIdx.z % p.splits;
   const std::int64_t firstRow = static_cast<std::int64_t>(blockIdx.y) * kRows;
-  const auto rowsLeft = static_cast<int>(p.rows - firstRow < kRows ? p.rows - firstRow : kRows);
-  const std::byte* gradient = p.dst.data + (group * p.rows + firstRow) * 4;
-  const std::byte* source = p.src.data + group * p.inputs * 4;
-  // The column that this thread loads: one tap of one channel.
-  std::int64_t c = 0, kx = 0;
-  const std::int64_t loads = static_cast<std::int64_t>(blockIdx.x) * kColumns + t % kColumns;
-  const std::int64_t ky = divide(kx, divide(c, loads, p.inputs), p.x.kernel);
-  const auto dy = static_cast<std::int32_t>(ky * p.y.dilation), dx = static_cast<std::int32_t>(kx * p.x.dilation);
-  const bool counts = loads < p.columns;
-  const auto tap = static_cast<std::int32_t>((dy * p.src.step[1] + dx * p.src.step[2]) / 4 + c);
-
-  float sums[kM][kN] = {};
-  double bias = 0;
+  const std::int64_t firstColumn = static_cast<std::int64_t>(blockIdx.x) * kColumns;
+  const float* gradient = p.gradient + group * p.rows + firstRow;
+  const float* source = p.source + group * p.inputs;
   const std::int64_t begin = split * p.perSplit;
   const std::int64_t end = begin + p.perSplit < p.positions ? begin + p.perSplit : p.positions;
-  for (std::int64_t base = begin; base < end; base += kDepth) {
-    if (t < kDepth) positions[t] = positionOf(p, base + t, end);
-    __syncthreads();
-    // All loads are on their way before the first one is waited for.
-    float a[kDepth * kRows / kTileThreads], b[kDepth * kColumns / kTileThreads];
+  const auto steps = static_cast<int>((end - begin + kStep - 1) / kStep);
+
+  // The first threads say where the positions of a step lie, a step before they are read.
+  PositionWalk walk(p, begin + t % kStep, end);
+  const auto announce = [&](int step) {
+    if (t < kStep) positions[step % 2][t] = walk.next(p);
+  };
+  constexpr int kColumnCopiers = kColumns / kFloats, kRowCopiers = kRows / kFloats;
+  const int column = t % kColumnCopiers * kFloats;
+  const Tap tap(p, firstColumn + column);
+  const auto fetch = [&](int step) {
+    if (step < steps) {
+      float *left = gradients[step % kStages], *right = sources[step % kStages];
 #pragma unroll
-    for (int i = 0; i < kDepth * kRows / kTileThreads; ++i) {
-      const int e = t + i * kTileThreads, m = e % kRows;
-      const std::int32_t at = positions[e / kRows].gradient;
-      a[i] = loadIf((at != kNowhere) & (m < rowsLeft), gradient, at + m);
+      for (int e = t; e < kStep * kRowCopiers; e += kTileThreads) {
+        const int d = e / kRowCopiers, r = e % kRowCopiers * kFloats;
+        const std::int32_t at = positions[step % 2][d].gradient;
+        const bool in = (at != kNowhere) & (firstRow + r < p.rows);
+        startCopy<4 * kFloats>(left + d * Left::kStride + r, gradient + (in ? at + r : 0), in);
+      }
+#pragma unroll
+      for (int d = t / kColumnCopiers; d < kStep; d += kTileThreads / kColumnCopiers) {
+        const Position at = positions[step % 2][d];
+        const bool in = tap.isReadAt(p, at);
+        startCopy<4 * kFloats>(right + d * Right::kStride + column, source + (in ? at.source + tap.source : 0), in);
+      }
     }
-#pragma unroll
-    for (int i = 0; i < kDepth * kColumns / kTileThreads; ++i) {
-      const Position at = positions[t / kColumns + i * (kTileThreads / kColumns)];
-      b[i] = loadIf(counts & isInside(at.y + dy, p.hs) & isInside(at.x + dx, p.ws), source, at.source + tap);
-    }
-#pragma unroll
-    for (int i = 0; i < kDepth * kRows / kTileThreads; ++i)
-      gradients[(t + i * kTileThreads) / kRows][(t + i * kTileThreads) % kRows] = a[i];
-#pragma unroll
-    for (int i = 0; i < kDepth * kColumns / kTileThreads; ++i)
-      sources[t / kColumns + i * (kTileThreads / kColumns)][t % kColumns] = b[i];
+    endCopies();
+  };
+
+  float sums[kM][kN][4] = {};
+  double bias = 0;
+  for (int s = 0; s < kStages - 1; ++s) {
+    announce(s);
     __syncthreads();
-    addProduct<kThreadsN>(gradients, sources, row, column, sums);
+    fetch(s);
+  }
+  announce(kStages - 1);
+  for (int step = 0; step < steps; ++step) {
+    awaitCopies<kStages - 2>();
+    __syncthreads();
+    fetch(step + kStages - 1);
+    announce(step + kStages);
+    const float *left = gradients[step % kStages], *right = sources[step % kStages];
+    addProduct<Left, Right>(left + warpRow, right + warpColumn, sums);
     if (p.biasPartials != nullptr && blockIdx.x == 0 && t < kRows)
 #pragma unroll
-      for (int k = 0; k < kDepth; ++k) bias += static_cast<double>(gradients[k][t]);
+      for (int d = 0; d < kStep; ++d) bias += static_cast<double>(left[d * Left::kStride + t]);
   }
-  float* to = p.partials + (group * p.splits + split) * p.rows * p.columns;
+
+  const std::int64_t share = group * p.splits + split;
+  float* partials = p.partials + (share * p.rows + firstRow) * p.columns + firstColumn;
+  const int mine = warpColumn + 2 * kN * laneInGroup();
+  bool numbers = true;
 #pragma unroll
   for (int i = 0; i < kM; ++i)
 #pragma unroll
-    for (int j = 0; j < kN; ++j) {
-      const std::int64_t r = firstRow + row * kM + i;
-      const std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * kColumns + tileColumn<kN, kThreadsN>(column, j);
-      if (r < p.rows && at < p.columns) to[r * p.columns + at] = sums[i][j];
+    for (int h = 0; h < 2; ++h) {
+      const int r = warpRow + Left::template leftRow<kM>(i, h);
+      if (firstRow + r >= p.rows) continue;
+#pragma unroll
+      for (int n = 0; n < 2 * kN; ++n) {
+        const float v = sums[i][n % kN][2 * h + n / kN];
+        numbers &= v == v;
+        if (firstColumn + mine + n < p.columns) partials[r * p.columns + mine + n] = v;
+      }
     }
   if (p.biasPartials != nullptr && blockIdx.x == 0 && t < kRows && firstRow + t < p.rows)
-    p.biasPartials[(group * p.splits + split) * p.rows + firstRow + t] = bias;
+    p.biasPartials[share * p.rows + firstRow + t] = bias;
+  if (numbers) return;
+  // An infinity has parts that are not numbers: such results are summed again as plain floats.
+#pragma unroll 1
+  for (int i = 0; i < kM * 2 * 2 * kN; ++i) {
+    const int r = warpRow + Left::template leftRow<kM>(i / (4 * kN), i / (2 * kN) % 2), n = mine + i % (2 * kN);
+    if (firstRow + r >= p.rows || firstColumn + n >= p.columns) continue;
+    float& to = partials[r * p.columns + n];
+    if (to == to) continue;
+    const Tap again(p, firstColumn + n);
+    float sum = 0.f;
+    for (std::int64_t index = begin; index < end; ++index) {
+      const Position at = PositionWalk(p, index, end).next(p);
+      if (again.isReadAt(p, at)) sum = m::fma(gradient[at.gradient + r], source[at.source + again.source], sum);
+    }
+    to = sum;
+  }
 }
 
 constexpr int kJoined = 32, kJoiners = kBlockThreads / kJoined;  // results of a block, threads that share one
@@ -131,19 +203,23 @@ __global__ void __launch_bounds__(kBlockThreads) joinKernel(const __grid_constan
     to = p.bias.data + (i - weights) * p.bias.step[0];
     type = p.bias.type;
   }
-  const float v = static_cast<float>(sum);
+  const auto v = static_cast<float>(sum);
   storeElement(type, to, p.accumulate ? loadElement(type, to) + v : v);
+}
+
+template <int kM, int kN, int kWarpsN>
+cudaError_t run(const ConvWeightsParams& p, cudaStream_t stream) {
+  constexpr std::int64_t kRows = 16 * kM * (kWarps / kWarpsN), kColumns = 8 * kN * kWarpsN;
+  const dim3 grid(static_cast<unsigned>((p.columns + kColumns - 1) / kColumns),
+                  static_cast<unsigned>((p.rows + kRows - 1) / kRows), static_cast<unsigned>(p.groups * p.splits));
+  const auto kernel = p.fours ? convWeightsTile<kM, kN, kWarpsN, 4> : convWeightsTile<kM, kN, kWarpsN, 1>;
+  return launchBlocks(kernel, grid, dim3(kTileThreads), stream, p);
 }
 
 }  // namespace
 
 cudaError_t runConvWeightsTiles(const ConvWeightsParams& p, cudaStream_t stream) {
-  const auto rows = static_cast<std::int64_t>(kThreadsM) * (p.small ? 4 : 8);
-  const auto columns = static_cast<std::int64_t>(kThreadsN) * (p.small ? 2 : 8);
-  const dim3 grid(static_cast<unsigned>((p.columns + columns - 1) / columns),
-                  static_cast<unsigned>((p.rows + rows - 1) / rows), static_cast<unsigned>(p.groups * p.splits));
-  const auto kernel = p.small ? convWeightsTile<4, 2> : convWeightsTile<8, 8>;
-  if (const auto e = launchBlocks(kernel, grid, dim3(kTileThreads), stream, p)) return e;
+  if (const auto e = p.small ? run<1, 2, 2>(p, stream) : run<4, 4, 4>(p, stream)) return e;
   const std::int64_t results = p.groups * p.rows * (p.columns + (p.biasPartials != nullptr ? 1 : 0));
   return launchBlocks(joinKernel, dim3(blocksFor(results, kJoined, INT32_MAX)), dim3(kBlockThreads), stream, p);
 }

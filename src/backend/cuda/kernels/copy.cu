@@ -11,9 +11,8 @@ namespace {
 template <class T>
 __device__ void rawCopy(const RawCopyParams& p) {
   for (std::int64_t i = globalThread(); i < p.elements; i += globalThreads()) {
-    const Place<prim::kMaxRank> place(p.nest, p.nest.rank, i);
-    *reinterpret_cast<T*>(p.dst + place.offset(p.nest, p.nest.rank, 1)) =
-        *reinterpret_cast<const T*>(p.src + place.offset(p.nest, p.nest.rank, 0));
+    const Offsets offset(p.nest, i);
+    *reinterpret_cast<T*>(p.dst + offset.of[1]) = *reinterpret_cast<const T*>(p.src + offset.of[0]);
   }
 }
 

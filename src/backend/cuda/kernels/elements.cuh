@@ -93,6 +93,23 @@ __device__ inline std::int64_t divide(std::int64_t& remainder, std::int64_t a, s
   return q;
 }
 
+/// Bytes from each view's first element to number `index`, the last axis fastest.
+template <int V>
+struct Offsets {
+  std::int64_t of[V] = {};
+
+  __device__ Offsets(const Nest<V>& nest, std::int64_t index) {
+    for (int a = nest.rank - 1; a > 0; --a) {
+      std::int64_t at = 0;
+      index = divide(at, index, nest.count[a]);
+#pragma unroll
+      for (int v = 0; v < V; ++v) of[v] += at * nest.step[a][v];
+    }
+#pragma unroll
+    for (int v = 0; v < V; ++v) of[v] += index * nest.step[0][v];
+  }
+};
+
 /// Where number `index` of the first `axes` axes lies in each axis. kRank bounds the axes, so that the loop unrolls.
 template <int kRank>
 struct Place {

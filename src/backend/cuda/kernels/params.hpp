@@ -225,6 +225,7 @@ struct Partial {
 struct ReduceParams {
   prim::ReduceKind kind = prim::ReduceKind::Sum;
   bool across = false;      ///< neighbouring results lie together in memory: threads of a warp take one each
+  bool fours = false;       ///< what is reduced into one result are floats side by side, from multiples of 16 bytes on
   std::int32_t lanes = 32;  ///< threads that share one result
   Nest<2> kept;             ///< source, destination
   Nest<1> reduced;
@@ -276,6 +277,7 @@ struct DropoutParams {
   std::int64_t maskStride[3] = {1, 1, 1}, maskOffset[2] = {0, 0};
   std::int64_t maskDims[3] = {1, 1, 1};
   Strided src, dst, mask;
+  bool fours = false;  ///< four channels lie together, in the mask too
   ScalarSource scalars;
 };
 /// Draws a mask with an element for each of src and applies it.
@@ -321,24 +323,30 @@ struct ConvParams {
 cudaError_t runConvForward(const ConvParams& p, cudaStream_t stream);
 cudaError_t runConvData(const ConvParams& p, cudaStream_t stream);
 cudaError_t runConvWeights(const ConvParams& p, cudaStream_t stream);
+/// As many groups as channels on both sides; float32 or float16 images whose channels come in aligned groups of four.
+cudaError_t runDepthwiseData(const ConvParams& p, cudaStream_t stream);
 
 /// Convolution by tiles, forward or as the gradient by the data seen as a forward one; float32, the channels read lie
-/// together. weight*: bytes from one to the next, of the filters as this direction sees them.
+/// together. weight*: floats from one to the next, of the filters as this direction sees them.
 struct ConvTilesParams {
+  /// How the operands come: by single floats; or four at once, where neighbouring inputs of a filter lie together, or
+  /// neighbouring outputs. For the latter two a step of the depth lies in one tap.
+  enum class Copies { Singles, AlongInputs, AlongOutputs };
+  enum class Tile { Rows128Columns64, Rows64Columns64, Rows128Columns32, Rows64Columns32, Rows128Columns8 };
   prim::Window y, x;
   std::uint32_t hs, ws;                                     ///< of what is read
   std::int64_t hd, wd, groups, inputs, outputs, positions;  ///< inputs, outputs: channels of a group
   std::int64_t depth;                                       ///< taps * inputs
-  Strided src, dst;
-  const std::byte* weights = nullptr;
-  std::int64_t weightGroup, weightOutput, weightY, weightX, weightInput;
-  const float* bias = nullptr;
+  std::int32_t sourceImage, sourceY, sourceX;               ///< steps of what is read, in floats
+  std::int32_t targetImage, targetY, targetX, targetChannel;
+  std::int32_t weightGroup, weightOutput, weightY, weightX, weightInput;
+  const float *source = nullptr, *weights = nullptr, *bias = nullptr;
+  float* target = nullptr;
   std::int64_t biasStep = 1;
-  bool alongInputs = true;           ///< neighbouring inputs of a filter lie together; else neighbouring outputs
-  bool whole = false;                ///< 16 divides the inputs and pixels start at multiples of 16 bytes
-  bool vectors = false;              ///< four channels of the result can be written at once
-  bool low = false, narrow = false;  ///< tiles of 64 rows instead of 128, of 32 columns instead of 64
-  bool rectified = false;            ///< ReLU with this slope follows
+  Copies copies = Copies::Singles;
+  Tile tile = Tile::Rows128Columns64;
+  bool vectors = false;    ///< four channels of the result can be written at once
+  bool rectified = false;  ///< ReLU with this slope follows
   float slope = 0.f;
 };
 cudaError_t runConvTiles(const ConvTilesParams& p, cudaStream_t stream);
@@ -349,11 +357,15 @@ struct ConvWeightsParams {
   prim::Window y, x;
   std::uint32_t hs, ws;
   std::int64_t hd, wd, groups, rows, columns, inputs, positions;
-  std::int64_t splits = 1, perSplit = 0;  ///< shares of the positions, a multiple of 16 each
-  Strided src, dst, weights, bias;
+  std::int32_t stepImages, stepRows, stepColumns;  ///< 16 positions further
+  std::int64_t splits = 1, perSplit = 0;           ///< shares of the positions, a multiple of 16 each
+  std::int32_t sourceImage, sourceY, sourceX, gradientImage, gradientY, gradientX;  ///< steps in floats
+  const float *source = nullptr, *gradient = nullptr;
+  Strided weights, bias;
   float* partials = nullptr;       ///< [group][split][row][column]
   double* biasPartials = nullptr;  ///< [group][split][row]; null: no bias
   bool accumulate = false, small = false;
+  bool fours = false;  ///< four channels of both images can be read at once
 };
 cudaError_t runConvWeightsTiles(const ConvWeightsParams& p, cudaStream_t stream);
 

@@ -1,6 +1,6 @@
 // Dropout and random matrices: a thread for each block of four numbers of the counter-based generator.
 
-#include "backend/cuda/kernels/elements.cuh"
+#include "backend/cuda/kernels/lanes.cuh"
 #include "backend/cuda/kernels/launch.cuh"
 #include "maths/philox-inl.hpp"
 
@@ -21,20 +21,36 @@ __device__ std::int64_t offsetIn(const Strided& s, std::int64_t image, std::int6
   return image * s.step[0] + y * s.step[1] + x * s.step[2] + c * s.step[3];
 }
 
+/// Four channels of a mask.
+struct alignas(4) Four8 {
+  std::uint8_t v[4];
+};
+
 template <bool kMaskOnly>
 __device__ void drawFour(const DropoutParams& p, std::int64_t image, std::int64_t block, std::int64_t perImage,
                          std::int64_t width, std::int64_t channels) {
   float u[4];
   m::storeUniform<float>(streamOf(p.scalars, image), static_cast<std::uint64_t>(block), u);
+  const auto offset = [&](const Strided& s, int i) { return offsetIn(s, image, 4 * block + i, width, channels); };
+  if (!kMaskOnly && p.fours) {
+    Lanes<4> v = loadLanes<4>(p.src, offset(p.src, 0));
+    Four8 kept;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      kept.v[i] = u[i] < p.keep ? 1 : 0;
+      v.v[i] = m::dropout(v.v[i], u[i], p.keep);
+    }
+    if (p.mask.data != nullptr) *reinterpret_cast<Four8*>(p.mask.data + offset(p.mask, 0)) = kept;
+    storeLanes(p.dst, offset(p.dst, 0), v);
+    return;
+  }
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    const std::int64_t e = 4 * block + i;
-    if (e >= perImage) return;
-    if (p.mask.data != nullptr)
-      p.mask.data[offsetIn(p.mask, image, e, width, channels)] = u[i] < p.keep ? std::byte{1} : std::byte{0};
+    if (4 * block + i >= perImage) return;
+    if (p.mask.data != nullptr) p.mask.data[offset(p.mask, i)] = u[i] < p.keep ? std::byte{1} : std::byte{0};
     if constexpr (!kMaskOnly) {
-      const float x = loadElement(p.src.type, p.src.data + offsetIn(p.src, image, e, width, channels));
-      storeElement(p.dst.type, p.dst.data + offsetIn(p.dst, image, e, width, channels), m::dropout(x, u[i], p.keep));
+      const float x = loadElement(p.src.type, p.src.data + offset(p.src, i));
+      storeElement(p.dst.type, p.dst.data + offset(p.dst, i), m::dropout(x, u[i], p.keep));
     }
   }
 }
@@ -51,20 +67,23 @@ __global__ void __launch_bounds__(kBlockThreads) drawKernel(const __grid_constan
   }
 }
 
+template <int kLanes>
 __global__ void __launch_bounds__(kBlockThreads) applyMaskKernel(const __grid_constant__ DropoutParams p) {
-  for (std::int64_t i = globalThread(); i < p.images * p.height * p.width * p.channels; i += globalThreads()) {
-    std::int64_t c, x, y;
-    std::int64_t rest = divide(c, i, p.channels);
-    rest = divide(x, rest, p.width);
-    const std::int64_t n = divide(y, rest, p.height);
-    const auto at = [&](const Strided& s) { return n * s.step[0] + y * s.step[1] + x * s.step[2] + c * s.step[3]; };
-    const std::int64_t mask = n * p.mask.step[0] + (y * p.maskStride[0] + p.maskOffset[0]) * p.mask.step[1] +
-                              (x * p.maskStride[1] + p.maskOffset[1]) * p.mask.step[2] +
-                              c * p.maskStride[2] * p.mask.step[3];
+  const std::int64_t count = p.images * p.height * p.width * (p.channels / kLanes);
+  for (std::int64_t i = globalThread(); i < count; i += globalThreads()) {
+    const Pixel<kLanes> at(i, p.height, p.width, p.channels);
+    const std::int64_t mask = at.n * p.mask.step[0] + (at.y * p.maskStride[0] + p.maskOffset[0]) * p.mask.step[1] +
+                              (at.x * p.maskStride[1] + p.maskOffset[1]) * p.mask.step[2] +
+                              at.c * p.maskStride[2] * p.mask.step[3];
+    struct alignas(kLanes) Kept {
+      std::uint8_t v[kLanes];
+    };
+    const Kept kept = *reinterpret_cast<const Kept*>(p.mask.data + mask);
+    Lanes<kLanes> v = loadLanes<kLanes>(p.src, at.in(p.src));
     // As if the uniform number were 0 where the mask keeps and 1 where it drops.
-    const float u = 1.f - static_cast<float>(static_cast<std::uint8_t>(p.mask.data[mask]));
-    storeElement(p.dst.type, p.dst.data + at(p.dst),
-                 m::dropout(loadElement(p.src.type, p.src.data + at(p.src)), u, p.keep));
+#pragma unroll
+    for (int l = 0; l < kLanes; ++l) v.v[l] = m::dropout(v.v[l], 1.f - static_cast<float>(kept.v[l]), p.keep);
+    storeLanes<kLanes>(p.dst, at.in(p.dst), v);
   }
 }
 
@@ -102,8 +121,9 @@ cudaError_t runDrawMask(const DropoutParams& p, cudaStream_t stream) {
 }
 
 cudaError_t runApplyMask(const DropoutParams& p, cudaStream_t stream) {
-  const std::int64_t work = p.images * p.height * p.width * p.channels;
-  return launch(applyMaskKernel, dim3(blocksFor(work, kBlockThreads)), dim3(kBlockThreads), stream, p);
+  const std::int64_t work = p.images * p.height * p.width * p.channels / (p.fours ? 4 : 1);
+  const auto kernel = p.fours ? applyMaskKernel<4> : applyMaskKernel<1>;
+  return launch(kernel, dim3(blocksFor(work, kBlockThreads)), dim3(kBlockThreads), stream, p);
 }
 
 cudaError_t runRandom(const RandomParams& p, cudaStream_t stream) {

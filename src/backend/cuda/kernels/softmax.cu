@@ -53,11 +53,11 @@ __global__ void __launch_bounds__(kBlockThreads) softmaxKernel(const __grid_cons
   for (std::int64_t base = first; base < p.rows; base += static_cast<std::int64_t>(gridDim.x) * kRows) {
     const std::int64_t r = base + static_cast<int>(threadIdx.x) / kWarp;
     const bool valid = r < p.rows;
-    const Place<prim::kMaxRank> place(p.nest, p.nest.rank, valid ? r : 0);
+    const Offsets row(p.nest, valid ? r : 0);
     const Strided& out = p.view[p.gradient ? 2 : 1];
-    std::byte* to = out.data + place.offset(p.nest, p.nest.rank, p.gradient ? 2 : 1);
+    std::byte* to = out.data + (p.gradient ? row.of[2] : row.of[1]);
     const std::int64_t length = valid ? p.length : 0;
-    const Row<kPer> x(p.view[0], p.view[0].data + place.offset(p.nest, p.nest.rank, 0), length, lane);
+    const Row<kPer> x(p.view[0], p.view[0].data + row.of[0], length, lane);
     if (!p.gradient) {
       float most = -m::infinity<float>();
       x.each([&](std::int64_t, float v) { most = m::softmaxMax(most, v); });
@@ -71,7 +71,7 @@ __global__ void __launch_bounds__(kBlockThreads) softmaxKernel(const __grid_cons
                      p.log ? m::logSoftmax(v, most, logSum) : m::softmaxTerm(v, most) / sum);
       });
     } else {
-      const Row<0> y(p.view[1], p.view[1].data + place.offset(p.nest, p.nest.rank, 1), length, lane);
+      const Row<0> y(p.view[1], p.view[1].data + row.of[1], length, lane);
       float sum = 0.f;
       // Both rows are walked alike; the second is read where the first one's position says.
       x.each([&](std::int64_t i, float g) {
@@ -91,16 +91,13 @@ template <int kGroup>
 __global__ void __launch_bounds__(kBlockThreads) softmaxGroups(const __grid_constant__ SoftmaxParams p) {
   constexpr int kRowsOfBlock = kBlockThreads / kGroup;
   const auto start = static_cast<std::int64_t>(threadIdx.x) % kGroup * 4;
-  const int outView = p.gradient ? 2 : 1;
   for (std::int64_t base = static_cast<std::int64_t>(blockIdx.x) * kRowsOfBlock; base < p.rows;
        base += static_cast<std::int64_t>(gridDim.x) * kRowsOfBlock) {
     const std::int64_t r = base + static_cast<int>(threadIdx.x) / kGroup;
     const bool mine = r < p.rows && start < p.length;
+    const Offsets row(p.nest, r < p.rows ? r : 0);
     const auto at = [&](int view) {
-      const std::int64_t row = p.nest.rank == 1 ? r * p.nest.step[0][view]
-                                                : Place<prim::kMaxRank>(p.nest, p.nest.rank, r < p.rows ? r : 0)
-                                                      .offset(p.nest, p.nest.rank, view);
-      return reinterpret_cast<float4*>(p.view[view].data + row + start * 4);
+      return reinterpret_cast<float4*>(p.view[view].data + row.of[view] + start * 4);
     };
     float4 x = make_float4(0.f, 0.f, 0.f, 0.f), result = x;
     if (mine) x = *at(0);
@@ -130,7 +127,7 @@ __global__ void __launch_bounds__(kBlockThreads) softmaxGroups(const __grid_cons
       };
       result = make_float4(back(x.x, y.x), back(x.y, y.y), back(x.z, y.z), back(x.w, y.w));
     }
-    if (mine) *at(outView) = result;
+    if (mine) *(p.gradient ? at(2) : at(1)) = result;
   }
 }
 

@@ -17,7 +17,7 @@ struct Rule {
 };
 
 __device__ maths::Decay decayOf(float rate, std::uint64_t exact) {
-  double r = static_cast<double>(rate);
+  auto r = static_cast<double>(rate);
   if (exact != 0) memcpy(&r, &exact, sizeof r);
   return {static_cast<float>(r), static_cast<float>(1.0 - r)};
 }
@@ -64,8 +64,8 @@ __global__ void __launch_bounds__(kBlockThreads) stepKernel(const __grid_constan
   const Rule rule = ruleOf(p);
   const int states = p.views - 3;
   for (std::int64_t i = globalThread(); i < p.elements; i += globalThreads()) {
-    const Place<prim::kMaxRank> place(p.nest, p.nest.rank, i);
-    const auto at = [&](int view) { return p.data[view] + place.offset(p.nest, p.nest.rank, view); };
+    const Offsets offset(p.nest, i);
+    const auto at = [&](int view) { return p.data[view] + offset.of[view]; };
     float state[3] = {};
 #pragma unroll
     for (int k = 0; k < 3; ++k)
@@ -74,7 +74,9 @@ __global__ void __launch_bounds__(kBlockThreads) stepKernel(const __grid_constan
 #pragma unroll
     for (int k = 0; k < 3; ++k)
       if (k < states) storeElement(p.type[2 + k], at(2 + k), state[k]);
-    storeElement(p.type[p.views - 1], at(p.views - 1), v);
+#pragma unroll
+    for (int k = 2; k < 6; ++k)
+      if (k == p.views - 1) storeElement(p.type[k], at(k), v);
   }
 }
 
@@ -83,23 +85,27 @@ __global__ void __launch_bounds__(kBlockThreads) stepVectorKernel(const __grid_c
   const Rule rule = ruleOf(p);
   constexpr int states = static_cast<int>(prim::statesOf(kKind));
   for (std::int64_t i = globalThread(); i < (p.elements + 3) / 4; i += globalThreads()) {
-    const bool whole = 4 * i + 4 <= p.elements;
-    const int count = whole ? 4 : static_cast<int>(p.elements - 4 * i);
+    const std::int64_t left = p.elements - 4 * i;
+    // Arrays are indexed by constants only: others would lie in memory instead of registers.
     const auto read = [&](int view, float (&v)[4]) {
       const float* from = reinterpret_cast<const float*>(p.data[view]) + 4 * i;
-      if (whole) {
+      if (left >= 4) {
         const float4 four = *reinterpret_cast<const float4*>(from);
         v[0] = four.x, v[1] = four.y, v[2] = four.z, v[3] = four.w;
       } else {
-        for (int e = 0; e < 4; ++e) v[e] = e < count ? from[e] : 0.f;
+#pragma unroll
+        for (int e = 0; e < 4; ++e) v[e] = e < left ? from[e] : 0.f;
       }
     };
     const auto write = [&](int view, const float (&v)[4]) {
       float* to = reinterpret_cast<float*>(p.data[view]) + 4 * i;
-      if (whole)
+      if (left >= 4) {
         *reinterpret_cast<float4*>(to) = make_float4(v[0], v[1], v[2], v[3]);
-      else
-        for (int e = 0; e < count; ++e) to[e] = v[e];
+      } else {
+#pragma unroll
+        for (int e = 0; e < 4; ++e)
+          if (e < left) to[e] = v[e];
+      }
     };
     float d[4], v[4], state[3][4] = {};
     read(0, d);
