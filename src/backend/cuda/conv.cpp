@@ -55,8 +55,7 @@ ConvParams paramsOf(const ConvShape& s) {
 
 /// Four channels can be read at once.
 bool inFoursOfEither(const View& v) {
-  return (v.dtype == prim::DType::F32 || v.dtype == prim::DType::F16) && v.dim(3) % 4 == 0 && v.stride(3) == 1 &&
-         v.stride(0) % 4 == 0 && v.stride(1) % 4 == 0 && v.stride(2) % 4 == 0 && v.offset % 4 == 0;
+  return (v.dtype == prim::DType::F32 || v.dtype == prim::DType::F16) && channelsInFours(v);
 }
 
 }  // namespace

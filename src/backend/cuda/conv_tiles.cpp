@@ -25,12 +25,11 @@ struct WeightsTile {
   std::int64_t cost(const ConvWeightsParams& p) const { return tiles(p) * rows * columns * slowness; }
 };
 constexpr WeightsTile kLarge{64, 128, 1}, kSmall{32, 32, 2};
-constexpr std::int64_t kStep = 16;  // positions
 
 /// Into how many shares the positions go: the steps of a block and about eight more for its beginning and end, times
 /// the rounds that the device takes with three blocks on each multiprocessor; and the shares must be added up.
 std::int64_t splitsFor(const ConvWeightsParams& p, std::int64_t tiles, const Device& device) {
-  const std::int64_t steps = (p.positions + kStep - 1) / kStep, slots = 3 * device.multiprocessors();
+  const std::int64_t steps = (p.positions + kTileStep - 1) / kTileStep, slots = 3 * device.multiprocessors();
   constexpr std::int64_t kAround = 8, kLongest = 256;  // sums in float32 over a few thousand positions at most
   std::int64_t best = 1;
   double least = std::numeric_limits<double>::infinity();
@@ -72,14 +71,15 @@ base::Status prepareWeights(Device& device, const ConvShape& s, CudaPlan& plan) 
   if (tile.cost(p) > kMostWaste * p.rows * p.columns)
     return base::Failure{"so few channels leave most of a tile empty"};
   const std::int64_t wanted = splitsFor(p, tile.tiles(p) * p.groups, device);
-  p.perSplit = std::max(8 * kStep, ((p.positions + wanted - 1) / wanted + kStep - 1) / kStep * kStep);
+  p.perSplit = std::max(std::int64_t{8} * kTileStep,
+                        ((p.positions + wanted - 1) / wanted + kTileStep - 1) / kTileStep * kTileStep);
   p.splits = (p.positions + p.perSplit - 1) / p.perSplit;
   if (p.groups * p.splits > 65535) return base::Failure{"too many groups and positions for a grid"};
   const View from = src.view(), gradient = dst.view();
   if (!isSmall(from) || !isSmall(gradient)) return base::Failure{"more than 2^30 floats"};
-  p.stepImages = static_cast<std::int32_t>(kStep / (p.hd * p.wd));
-  p.stepRows = static_cast<std::int32_t>(kStep % (p.hd * p.wd) / p.wd);
-  p.stepColumns = static_cast<std::int32_t>(kStep % p.wd);
+  p.stepImages = static_cast<std::int32_t>(kTileStep / (p.hd * p.wd));
+  p.stepRows = static_cast<std::int32_t>(kTileStep % (p.hd * p.wd) / p.wd);
+  p.stepColumns = static_cast<std::int32_t>(kTileStep % p.wd);
   p.sourceImage = stepOf(from, 0), p.sourceY = stepOf(from, 1), p.sourceX = stepOf(from, 2);
   p.gradientImage = stepOf(gradient, 0), p.gradientY = stepOf(gradient, 1), p.gradientX = stepOf(gradient, 2);
   p.fours = p.rows % 4 == 0 && p.inputs % 4 == 0 && inFours(std::vector<View>{from, gradient});
@@ -209,7 +209,7 @@ base::Status prepareForward(Device& device, const ConvShape& s, std::span<const 
   const int output = forward ? 0 : 3, input = forward ? 3 : 0;
   p.weightOutput = stepOf(s.weights, output), p.weightInput = stepOf(s.weights, input);
   p.weightGroup = static_cast<std::int32_t>((forward ? p.outputs : p.inputs) * s.weights.stride(0));
-  const bool fours = p.inputs % 16 == 0 && inFours(std::vector<View>{from, s.weights});
+  const bool fours = p.inputs % kTileStep == 0 && inFours(std::vector<View>{from, s.weights});
   if (fours && p.weightInput == 1) p.copies = ConvTilesParams::Copies::AlongInputs;
   if (fours && p.weightOutput == 1 && p.outputs % 4 == 0) p.copies = ConvTilesParams::Copies::AlongOutputs;
   p.vectors = p.outputs % 4 == 0 && inFours(std::vector<View>{to});

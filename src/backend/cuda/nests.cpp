@@ -46,11 +46,14 @@ Strided stridedBack(const prim::View& view) {
   return s;
 }
 
+bool channelsInFours(const prim::View& v) {
+  return v.dim(3) % 4 == 0 && v.stride(3) == 1 && v.stride(0) % 4 == 0 && v.stride(1) % 4 == 0 &&
+         v.stride(2) % 4 == 0 && v.offset % 4 == 0;
+}
+
 bool inFours(std::span<const prim::View> views) {
-  return std::all_of(views.begin(), views.end(), [](const prim::View& v) {
-    return v.dtype == prim::DType::F32 && v.dim(3) % 4 == 0 && v.stride(3) == 1 && v.stride(0) % 4 == 0 &&
-           v.stride(1) % 4 == 0 && v.stride(2) % 4 == 0 && v.offset % 4 == 0;
-  });
+  return std::all_of(views.begin(), views.end(),
+                     [](const prim::View& v) { return v.dtype == prim::DType::F32 && channelsInFours(v); });
 }
 
 bool alignedTo16(std::initializer_list<const std::byte*> addresses) {

@@ -38,6 +38,8 @@ Strided stridedBack(const prim::View& view);
 
 inline std::int64_t bytesOf(const prim::View& v) { return static_cast<std::int64_t>(sizeOf(v.dtype)); }
 
+/// The channels of a rank-4 view lie together, in groups of four that start at multiples of four elements.
+bool channelsInFours(const prim::View& view);
 /// All rank-4 views are float32 and their channels come in aligned groups of four.
 bool inFours(std::span<const prim::View> views);
 /// Memory that a caller owns may start anywhere. A null address is aligned.

@@ -11,8 +11,7 @@ using prim::View;
 
 /// Four channels of each lie together; the mask has one byte for each of them.
 bool inFoursWith(const View& mask, const View& src, const View& dst) {
-  return inFours(std::vector<View>{src, dst}) && mask.stride(3) == 1 && mask.stride(0) % 4 == 0 &&
-         mask.stride(1) % 4 == 0 && mask.stride(2) % 4 == 0 && mask.offset % 4 == 0;
+  return inFours(std::vector<View>{src, dst}) && channelsInFours(mask);
 }
 
 /// Where the memory of this run starts so that it can be read like that. A null mask is not written.

@@ -37,7 +37,7 @@ struct TapWalk {
   int ky = 0, kx = 0, c = 0;
   __device__ Tap next(const ConvTilesParams& p) {
     const Tap tap = tapOf(p, ky, kx, c);
-    c += kStep;
+    c += kTileStep;
     if (c < p.inputs) return tap;
     c = 0;
     if (++kx < p.x.kernel) return tap;
@@ -83,11 +83,11 @@ __global__ void __launch_bounds__(kTileThreads, kM > 2 ? 3 : 4) convTile(const _
   constexpr int kWarpRows = 16 * kM, kWarpColumns = 8 * kN;
   constexpr int kRows = kWarpRows * (kWarps / kWarpsN), kColumns = kWarpColumns * kWarpsN;
   constexpr bool kByDepth = kCopies == Copies::AlongOutputs;
-  constexpr int kStride = kByDepth ? kColumns + 8 : kStep;
+  constexpr int kStride = kByDepth ? kColumns + 8 : kTileStep;
   constexpr int kStages = stagesOf(kRows + kColumns);
   using Right = std::conditional_t<kByDepth, ByDepth<kStride>, ByRow>;
-  alignas(16) __shared__ float sources[kStages][kRows * kStep];
-  alignas(16) __shared__ float filters[kStages][kByDepth ? kStep * kStride : kColumns * kStep];
+  alignas(16) __shared__ float sources[kStages][kRows * kTileStep];
+  alignas(16) __shared__ float filters[kStages][kByDepth ? kTileStep * kStride : kColumns * kTileStep];
   __shared__ Position positions[kRows];
   const int t = static_cast<int>(threadIdx.x), warp = t / 32;
   const int warpRow = warp / kWarpsN * kWarpRows, warpColumn = warp % kWarpsN * kWarpColumns;
@@ -98,24 +98,24 @@ __global__ void __launch_bounds__(kTileThreads, kM > 2 ? 3 : 4) convTile(const _
   for (int r = t; r < kRows; r += kTileThreads) positions[r] = positionAt(p, firstRow + r);
   __syncthreads();
 
-  const auto steps = static_cast<int>((p.depth + kStep - 1) / kStep);
+  const auto steps = static_cast<int>((p.depth + kTileStep - 1) / kTileStep);
   TapWalk walk;
   const auto copySources = [&](const Tap& tap, float* to, int part, auto bytes) {
-    constexpr int kBytes = decltype(bytes)::value, kSharers = 4 * kStep / kBytes;
+    constexpr int kBytes = decltype(bytes)::value, kSharers = 4 * kTileStep / kBytes;
 #pragma unroll
     for (int r = t / kSharers; r < kRows; r += kTileThreads / kSharers) {
       const Position at = positions[r];
       const bool in = at.reads(p, tap);
-      startCopy<kBytes>(to + r * kStep + part, source + (in ? at.source + tap.source + part : 0), in);
+      startCopy<kBytes>(to + r * kTileStep + part, source + (in ? at.source + tap.source + part : 0), in);
     }
   };
   const auto copyRows = [&](const Tap& tap, float* to, int part, auto bytes) {
-    constexpr int kBytes = decltype(bytes)::value, kSharers = 4 * kStep / kBytes;
+    constexpr int kBytes = decltype(bytes)::value, kSharers = 4 * kTileStep / kBytes;
 #pragma unroll
     for (int place = t / kSharers; place < kColumns; place += kTileThreads / kSharers) {
       const int n = ByRow::columnAt<kN>(place);
       const bool in = tap.y != kOutside && firstColumn + n < p.outputs;
-      startCopy<kBytes>(to + place * kStep + part, weights + (in ? n * p.weightOutput + tap.weight + part : 0), in);
+      startCopy<kBytes>(to + place * kTileStep + part, weights + (in ? n * p.weightOutput + tap.weight + part : 0), in);
     }
   };
   // Steps are fetched in their order.
@@ -124,16 +124,16 @@ __global__ void __launch_bounds__(kTileThreads, kM > 2 ? 3 : 4) convTile(const _
       float *rows = sources[step % kStages], *columns = filters[step % kStages];
       if constexpr (kCopies == Copies::Singles) {
         constexpr std::integral_constant<int, 4> kOne;
-        const Tap tap = tapAt(p, static_cast<std::int64_t>(step) * kStep + t % kStep);
-        copySources(tap, rows + t % kStep, 0, kOne);
-        copyRows(tap, columns + t % kStep, 0, kOne);
+        const Tap tap = tapAt(p, static_cast<std::int64_t>(step) * kTileStep + t % kTileStep);
+        copySources(tap, rows + t % kTileStep, 0, kOne);
+        copyRows(tap, columns + t % kTileStep, 0, kOne);
       } else {
         constexpr std::integral_constant<int, 16> kFour;
         const Tap tap = walk.next(p);
         copySources(tap, rows, t % 4 * 4, kFour);
         if constexpr (kByDepth) {
 #pragma unroll
-          for (int e = t; e < kStep * kColumns / 4; e += kTileThreads) {
+          for (int e = t; e < kTileStep * kColumns / 4; e += kTileThreads) {
             const int n = e % (kColumns / 4) * 4, d = e / (kColumns / 4);
             const bool in = firstColumn + n < p.outputs;
             startCopy<16>(columns + slotOf(d) * kStride + n, weights + (in ? n + tap.weight + d * p.weightInput : 0), in);
@@ -152,8 +152,8 @@ __global__ void __launch_bounds__(kTileThreads, kM > 2 ? 3 : 4) convTile(const _
     awaitCopies<kStages - 2>();
     __syncthreads();
     fetch(step + kStages - 1);
-    addProduct<ByRow, Right>(sources[step % kStages] + warpRow * kStep,
-                             filters[step % kStages] + warpColumn * (kByDepth ? 1 : kStep), sums);
+    addProduct<ByRow, Right>(sources[step % kStages] + warpRow * kTileStep,
+                             filters[step % kStages] + warpColumn * (kByDepth ? 1 : kTileStep), sums);
   }
 
   // Results of lane 4 g + t: leftRow(i, h), and kN columns from kN (2 t + e) on.

@@ -16,7 +16,7 @@ struct alignas(16) Position {
   std::int32_t y = kOutside, x = 0;              ///< of that tap
 };
 
-/// Every kStep-th position, from one on.
+/// Every kTileStep-th position, from one on.
 class PositionWalk {
  public:
   __device__ PositionWalk(const ConvWeightsParams& p, std::int64_t first, std::int64_t end) : left_(end - first) {
@@ -29,7 +29,7 @@ class PositionWalk {
     const std::int32_t y = y_ * p.y.stride - p.y.pad, x = x_ * p.x.stride - p.x.pad;
     const Position at{n_ * p.gradientImage + y_ * p.gradientY + x_ * p.gradientX,
                       n_ * p.sourceImage + y * p.sourceY + x * p.sourceX, y, x};
-    left_ -= kStep;
+    left_ -= kTileStep;
     n_ += p.stepImages, y_ += p.stepRows, x_ += p.stepColumns;
     if (x_ >= p.wd) x_ -= static_cast<std::int32_t>(p.wd), ++y_;
     if (y_ >= p.hd) y_ -= static_cast<std::int32_t>(p.hd), ++n_;
@@ -66,9 +66,9 @@ __global__ void __launch_bounds__(kTileThreads, kM > 2 ? 3 : 4) convWeightsTile(
   constexpr int kStages = stagesOf(kRows + kColumns);
   using Left = ByDepth<kRows + 8>;
   using Right = ByDepth<kColumns + 8>;
-  alignas(16) __shared__ float gradients[kStages][kStep * Left::kStride];
-  alignas(16) __shared__ float sources[kStages][kStep * Right::kStride];
-  __shared__ Position positions[2][kStep];
+  alignas(16) __shared__ float gradients[kStages][kTileStep * Left::kStride];
+  alignas(16) __shared__ float sources[kStages][kTileStep * Right::kStride];
+  __shared__ Position positions[2][kTileStep];
   const int t = static_cast<int>(threadIdx.x), warp = t / 32;
   const int warpRow = warp / kWarpsN * kWarpRows, warpColumn = warp % kWarpsN * kWarpColumns;
   const std::int64_t group = blockIdx.z / p.splits, split = blockIdx.z % p.splits;
@@ -78,12 +78,12 @@ __global__ void __launch_bounds__(kTileThreads, kM > 2 ? 3 : 4) convWeightsTile(
   const float* source = p.source + group * p.inputs;
   const std::int64_t begin = split * p.perSplit;
   const std::int64_t end = begin + p.perSplit < p.positions ? begin + p.perSplit : p.positions;
-  const auto steps = static_cast<int>((end - begin + kStep - 1) / kStep);
+  const auto steps = static_cast<int>((end - begin + kTileStep - 1) / kTileStep);
 
   // The first threads say where the positions of a step lie, a step before they are read.
-  PositionWalk walk(p, begin + t % kStep, end);
+  PositionWalk walk(p, begin + t % kTileStep, end);
   const auto announce = [&](int step) {
-    if (t < kStep) positions[step % 2][t] = walk.next(p);
+    if (t < kTileStep) positions[step % 2][t] = walk.next(p);
   };
   constexpr int kColumnCopiers = kColumns / kFloats, kRowCopiers = kRows / kFloats;
   const int column = t % kColumnCopiers * kFloats;
@@ -92,14 +92,14 @@ __global__ void __launch_bounds__(kTileThreads, kM > 2 ? 3 : 4) convWeightsTile(
     if (step < steps) {
       float *left = gradients[step % kStages], *right = sources[step % kStages];
 #pragma unroll
-      for (int e = t; e < kStep * kRowCopiers; e += kTileThreads) {
+      for (int e = t; e < kTileStep * kRowCopiers; e += kTileThreads) {
         const int d = e / kRowCopiers, r = e % kRowCopiers * kFloats;
         const std::int32_t at = positions[step % 2][d].gradient;
         const bool in = (at != kNowhere) & (firstRow + r < p.rows);
         startCopy<4 * kFloats>(left + d * Left::kStride + r, gradient + (in ? at + r : 0), in);
       }
 #pragma unroll
-      for (int d = t / kColumnCopiers; d < kStep; d += kTileThreads / kColumnCopiers) {
+      for (int d = t / kColumnCopiers; d < kTileStep; d += kTileThreads / kColumnCopiers) {
         const Position at = positions[step % 2][d];
         const bool in = tap.isReadAt(p, at);
         startCopy<4 * kFloats>(right + d * Right::kStride + column, source + (in ? at.source + tap.source : 0), in);
@@ -125,7 +125,7 @@ __global__ void __launch_bounds__(kTileThreads, kM > 2 ? 3 : 4) convWeightsTile(
     addProduct<Left, Right>(left + warpRow, right + warpColumn, sums);
     if (p.biasPartials != nullptr && blockIdx.x == 0 && t < kRows)
 #pragma unroll
-      for (int d = 0; d < kStep; ++d) bias += static_cast<double>(left[d * Left::kStride + t]);
+      for (int d = 0; d < kTileStep; ++d) bias += static_cast<double>(left[d * Left::kStride + t]);
   }
 
   const std::int64_t share = group * p.splits + split;

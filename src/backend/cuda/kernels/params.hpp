@@ -326,6 +326,9 @@ cudaError_t runConvWeights(const ConvParams& p, cudaStream_t stream);
 /// As many groups as channels on both sides; float32 or float16 images whose channels come in aligned groups of four.
 cudaError_t runDepthwiseData(const ConvParams& p, cudaStream_t stream);
 
+/// Values of the depth that tiles of convolutions take at once: taps and channels, or positions.
+inline constexpr int kTileStep = 16;
+
 /// Convolution by tiles, forward or as the gradient by the data seen as a forward one; float32, the channels read lie
 /// together. weight*: floats from one to the next, of the filters as this direction sees them.
 struct ConvTilesParams {
@@ -357,8 +360,8 @@ struct ConvWeightsParams {
   prim::Window y, x;
   std::uint32_t hs, ws;
   std::int64_t hd, wd, groups, rows, columns, inputs, positions;
-  std::int32_t stepImages, stepRows, stepColumns;  ///< 16 positions further
-  std::int64_t splits = 1, perSplit = 0;           ///< shares of the positions, a multiple of 16 each
+  std::int32_t stepImages, stepRows, stepColumns;  ///< kTileStep positions further
+  std::int64_t splits = 1, perSplit = 0;           ///< shares of the positions, a multiple of kTileStep each
   std::int32_t sourceImage, sourceY, sourceX, gradientImage, gradientY, gradientX;  ///< steps in floats
   const float *source = nullptr, *gradient = nullptr;
   Strided weights, bias;

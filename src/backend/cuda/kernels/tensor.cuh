@@ -3,19 +3,15 @@
 // of the four products of two such sums the three larger ones are added up. Tiles come to shared memory while others are
 // multiplied.
 //
-// A step is kStep values of the depth. Tiles lie either row by row, [row][kStep], or by depth, [slot][kStride]; the
+// A step is kTileStep values of the depth. Tiles lie either row by row, [row][kTileStep], or by depth, [slot][kStride]; the
 // warp's lane 4 g + t then has
 //   - of the left factor's rows those that leftRow() names, of the right factor's columns kN g to kN g + kN - 1;
 //   - of the result the columns kN (2 t + e) + j, in sums[i][j][2 h + e] for row leftRow(i, h).
 // A row's value number d stands for the same depth as slot slotOf(d).
 
-#include <cstring>
-
 #include "backend/cuda/kernels/lanes.cuh"
 
 namespace kovar::cuda {
-
-inline constexpr int kStep = 16;
 
 /// Steps in shared memory: small tiles come in larger numbers at once, or few of them hide less of the way to memory.
 __host__ __device__ constexpr int stagesOf(int rowsAndColumns) {
@@ -62,6 +58,10 @@ struct Parts {
   }
 };
 
+/// g and t of this thread.
+__device__ inline int laneGroup() { return static_cast<int>(threadIdx.x) % 32 / 4; }
+__device__ inline int laneInGroup() { return static_cast<int>(threadIdx.x) % 4; }
+
 /// result = a b + c for 16 x 8 by 8 x 8, spread over a warp as PTX says of mma.m16n8k8.
 __device__ inline void multiply(float (&result)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2],
                                 const float (&c)[4]) {
@@ -74,7 +74,7 @@ __device__ inline void multiply(float (&result)[4], const std::uint32_t (&a)[4],
   std::uint32_t all[32][6];
   emulation::gather(mine, 6, all[0]);
   const auto held = [](std::uint32_t bits) { return m::fromBits(bits & ~0x1fffu); };
-  const int g = static_cast<int>(threadIdx.x) % 32 / 4, t = static_cast<int>(threadIdx.x) % 4;
+  const int g = laneGroup(), t = laneInGroup();
   for (int i = 0; i < 4; ++i) {
     float sum = c[i];
     for (int k = 0; k < 8; ++k)
@@ -84,9 +84,6 @@ __device__ inline void multiply(float (&result)[4], const std::uint32_t (&a)[4],
 #endif
 }
 
-__device__ inline int laneGroup() { return static_cast<int>(threadIdx.x) % 32 / 4; }
-__device__ inline int laneInGroup() { return static_cast<int>(threadIdx.x) % 4; }
-
 /// What a thread holds of one step: [tile][half of the step][number], as multiply() wants it.
 template <int kM>
 using LeftValues = float[kM][2][4];
@@ -95,7 +92,7 @@ using RightValues = float[kN][2][2];
 
 __device__ constexpr int slotOf(int d) { return d % 4 * 4 + d / 4; }
 
-/// Tiles [row][kStep].
+/// Tiles [row][kTileStep].
 struct ByRow {
   template <int kM>
   __device__ static int leftRow(int i, int h) {
@@ -112,7 +109,7 @@ struct ByRow {
     for (int i = 0; i < kM; ++i)
 #pragma unroll
       for (int h = 0; h < 2; ++h) {
-        const auto row = *reinterpret_cast<const Lanes<4>*>(tile + leftRow<kM>(i, h) * kStep + 4 * laneInGroup());
+        const auto row = *reinterpret_cast<const Lanes<4>*>(tile + leftRow<kM>(i, h) * kTileStep + 4 * laneInGroup());
 #pragma unroll
         for (int d = 0; d < 4; ++d) v[i][d / 2][h + d % 2 * 2] = row.v[d];
       }
@@ -121,7 +118,7 @@ struct ByRow {
   __device__ static void right(const float* tile, RightValues<kN>& v) {
 #pragma unroll
     for (int j = 0; j < kN; ++j) {
-      const auto row = *reinterpret_cast<const Lanes<4>*>(tile + (8 * j + laneGroup()) * kStep + 4 * laneInGroup());
+      const auto row = *reinterpret_cast<const Lanes<4>*>(tile + (8 * j + laneGroup()) * kTileStep + 4 * laneInGroup());
 #pragma unroll
       for (int d = 0; d < 4; ++d) v[j][d / 2][d % 2] = row.v[d];
     }
